@@ -1,0 +1,355 @@
+"""The compiled engine: log, events, receipts. This file is its documentation.
+
+Threads: every method may be called from any thread. Whatever can touch the disk runs without the
+GIL. Memory: every ``bytes``, event and receipt owns its own copy; nothing points into a mapping.
+Durability on return is stated per method; where nothing is said, the call writes nothing.
+
+Any call on a closed handle raises :class:`aresbus.LogClosedError`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self, TypeAlias, final
+
+from aresbus.reports import LogStats, RecoveryReport, VerifyResult
+
+Durability: TypeAlias = Literal["none", "interval", "group", "always"]
+"""When an append returns: committed (``none``, ``interval``) or durable (``group``, ``always``)."""
+
+__version__: str
+"""Version of the package, from Cargo.toml."""
+FORMAT_VERSION: int
+"""Version of the on-disk format this build writes and reads (docs/format.md)."""
+MAX_TEXT_BYTES: int
+"""Longest event type, source or schema version: 255 bytes of UTF-8."""
+MAX_ID_BYTES: int
+"""Longest event, aggregate, correlation or causation id: 1,024 bytes of UTF-8."""
+
+@final
+class Expected:
+    """What an append expects of its aggregate; an ``int`` stands for an exact version."""
+
+    ANY: ClassVar[Expected]
+    """No check (the default)."""
+    NONE: ClassVar[Expected]
+    """The aggregate has no event yet."""
+    EXISTS: ClassVar[Expected]
+    """The aggregate has at least one event."""
+
+@final
+class Receipt:
+    """What an append returns. Plain, frozen, hashable, picklable; equality by all four fields."""
+
+    def __new__(
+        cls, seq: int, event_id: str, aggregate_version: int | None, duplicate: bool = False
+    ) -> Self: ...
+    @property
+    def seq(self) -> int:
+        """Position of the event in the log, from 0, contiguous."""
+    @property
+    def event_id(self) -> str:
+        """Canonical UUID text, or the caller's own id."""
+    @property
+    def aggregate_version(self) -> int | None:
+        """Position of the event in its aggregate, from 0; ``None`` without aggregate."""
+    @property
+    def duplicate(self) -> bool:
+        """The event was already in the log. Always False until idempotency is built (README)."""
+
+class Event:
+    """One event: made by a user, published live, or read from a log. Behaves as a dataclass.
+
+    Equality by ``event_type``, ``data`` and ``metadata``; not hashable; picklable; copyable;
+    subclasses and weak references work. The three fields may be assigned.
+    """
+
+    __match_args__: ClassVar[tuple[str, str, str]]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    event_type: Any
+    """An :class:`aresbus.EventType` member, a registered type, or the plain text of any other."""
+    data: Any
+    """The payload: the publisher's own object for a live event, else decoded at the first touch."""
+    metadata: Any
+    """:class:`aresbus.EventMetadata`, made at the first touch; the same object ever after."""
+    def __new__(cls, event_type: Any, data: Any, metadata: Any = None) -> Self: ...
+    def to_dict(self) -> dict[str, Any]:
+        """``{"event_type", "data", "metadata"}``, ready for ``json.dumps``; status and times as text."""
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`. Raises ValueError or KeyError that name what is wrong."""
+    @property
+    def raw(self) -> bytes | None:
+        """The stored payload bytes; ``None`` for an event that was never stored."""
+    @property
+    def seq(self) -> int | None:
+        """Position in the log; ``None`` until stored."""
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def aggregate_id(self) -> str | None: ...
+    @property
+    def aggregate_version(self) -> int | None:
+        """Position in the aggregate, from 0; ``None`` until stored, or without aggregate."""
+    @property
+    def aggregate_prev(self) -> int | None:
+        """``seq`` of the aggregate's previous event; ``None`` where there is none."""
+    @property
+    def source(self) -> str: ...
+    @property
+    def correlation_id(self) -> str | None: ...
+    @property
+    def causation_id(self) -> str | None: ...
+    @property
+    def schema_version(self) -> str: ...
+    @property
+    def tags(self) -> dict[str, str]:
+        """A new dict of the stored tags; for a user-made event those of its metadata."""
+    @property
+    def ts_ns(self) -> int | None:
+        """Real time of the append, ns since 1970 UTC; ``None`` until stored."""
+    @property
+    def event_time_ns(self) -> int | None:
+        """The time the event speaks of, ns since 1970 UTC, where its publisher gave one."""
+    @property
+    def encoding(self) -> Literal["json", "json-given", "bytes"] | None:
+        """Who wrote the payload: aresbus, the caller (validated JSON), or opaque bytes."""
+    @property
+    def epoch(self) -> int | None:
+        """The life of the log it was appended in, from 1; ``None`` until stored."""
+    @property
+    def lossy(self) -> bool:
+        """NaN or an infinity in the data was stored as null."""
+    @property
+    def schema_valid(self) -> bool | None:
+        """Whether the data fitted its schema at publish; ``None`` where nothing was checked."""
+    @property
+    def is_replay(self) -> bool:
+        """The event reached its handler through a replay."""
+    def _set_status(self, status: Any) -> None:
+        """The bus's view of the delivery; becomes ``metadata.status`` (also of metadata not made yet)."""
+    def _status(self) -> Any: ...
+
+@final
+class EventIterator:
+    """Iterator over stored events, in the order of the log. Reads ahead with the GIL released."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
+    @property
+    def position(self) -> int | None:
+        """``seq`` up to which everything was examined, matching or not; ``None`` before the first."""
+    @property
+    def skipped_records(self) -> int:
+        """Ignorable records of kinds this build does not know (docs/format.md), skipped so far."""
+
+@final
+class ManualClock:
+    """A clock that stands still until told; for tests. Thread-safe."""
+
+    def __new__(cls, ns: int = 0) -> Self: ...
+    def time_ns(self) -> int: ...
+    def set_ns(self, ns: int) -> None: ...
+    def advance_ns(self, ns: int) -> None: ...
+
+class Log:
+    """A durable log of events: one directory, one order. Context manager; closing is idempotent.
+
+    ``path=None`` keeps everything in anonymous memory: the same engine, nothing on disk, the
+    oldest segments dropped beyond ``memory_bytes``; every durability mode then returns at once.
+
+    mode "rw": the one writer. Raises LogLockedError (with the holder's pid) while another handle,
+    in this or another process, has the log open for writing. Recovers what a crash left; see
+    :attr:`recovery`. mode "r": any number of readers; writes nothing, a missing log is FileNotFoundError.
+    Raises also CorruptionError, FormatVersionError, DiskFullError, StorageError (errno as of the OS;
+    network file systems, btrfs, zfs unless ``force_filesystem``), ConfigError.
+    """
+
+    def __new__(
+        cls,
+        path: str | PathLike[str] | None,
+        *,
+        mode: Literal["rw", "r"] = "rw",
+        durability: Durability = "interval",
+        sync_interval_ms: int = 10,
+        segment_bytes: int = 67_108_864,
+        memory_bytes: int = 268_435_456,
+        non_finite: Literal["null", "error"] = "null",
+        clock: ManualClock | None = None,
+        force_filesystem: bool = False,
+    ) -> Self: ...
+    def append(
+        self,
+        event_type: str,
+        data: Any,
+        *,
+        source: str = "",
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        event_id: str | None = None,
+        event_time_ns: int | None = None,
+        schema_version: str | None = None,
+        expected_version: Expected | int = ...,
+        durability: Durability | None = None,
+    ) -> Receipt:
+        """Append one event; its data is encoded as orjson would write it.
+
+        Committed on return (survives the death of this process); under ``group`` and ``always``
+        also durable. Raises EncodeError, LimitError, VersionConflictError, DiskFullError,
+        LogPoisonedError (``committed`` says whether the event stands), LogClosedError.
+        """
+    def append_bytes(
+        self,
+        event_type: str,
+        payload: bytes | bytearray | memoryview,
+        *,
+        encoding: Literal["bytes", "json"] = "bytes",
+        source: str = "",
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        event_id: str | None = None,
+        event_time_ns: int | None = None,
+        schema_version: str | None = None,
+        expected_version: Expected | int = ...,
+        durability: Durability | None = None,
+    ) -> Receipt:
+        """As :meth:`append`, the payload stored byte for byte; ``json`` is validated first."""
+    def append_many(
+        self,
+        events: Iterable[tuple[str, Any] | Mapping[str, Any]],
+        *,
+        source: str = "",
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        schema_version: str | None = None,
+        durability: Durability | None = None,
+    ) -> list[Receipt]:
+        """Append all or nothing: ``(event_type, data)`` pairs, or mappings with the keywords of append.
+
+        The keywords here are defaults for all. LimitError, before anything is written, if the
+        batch does not fit one segment. An empty iterable appends nothing.
+        """
+    def _publish(
+        self,
+        event_type: Any,
+        data: Any,
+        source: str,
+        correlation_id: str | None,
+        causation_id: str | None,
+        aggregate_id: str | None,
+        tags: Mapping[str, str] | None,
+        event_id: str | None,
+        event_time_ns: int | None,
+        schema_version: str | None,
+        expected_version: Expected | int,
+        schema_valid: bool | None,
+    ) -> Event:
+        """The bus's append: commits without waiting for durability and returns the live event.
+
+        The live event's ``data`` is the very object given if it holds only exact JSON types, else
+        it is decoded from the stored bytes.
+        """
+    def read(
+        self,
+        after: int | None = None,
+        up_to: int | None = None,
+        since: Any = None,
+        until: Any = None,
+        *,
+        time: Literal["append", "event"] = "append",
+        limit: int | None = None,
+        types: Iterable[str] | str | None = None,
+        aggregate_id: str | None = None,
+        durable: bool = False,
+    ) -> EventIterator:
+        """Events committed so far that match. ``after`` is exclusive, ``up_to`` inclusive; ``since``
+        inclusive, ``until`` exclusive: aware datetimes or ns since 1970 (naive datetimes: ValueError).
+
+        A reader that reached damage below the watermark raises CorruptionError. TruncatedError
+        where ``after`` lies before the oldest event still kept.
+        """
+    def follow(
+        self,
+        after: int | None = None,
+        *,
+        types: Iterable[str] | str | None = None,
+        aggregate_id: str | None = None,
+        timeout: float | None = None,
+    ) -> EventIterator:
+        """As :meth:`read`, but at the end waits for the next event: across segments, the writer's
+        death and the next writer. Ends after ``timeout`` seconds without a match; None waits for ever.
+        """
+    def wait(self, after: int | None, timeout: float | None = None) -> bool:
+        """Block, GIL released, until an event beyond ``after`` is committed (True) or time is up (False)."""
+    def wait_durable(self, seq: int, timeout: float | None = None) -> bool:
+        """Block, GIL released, until ``durable_seq >= seq`` (True) or time is up. Raises LogPoisonedError."""
+    def sync(self) -> int | None:
+        """Make everything committed so far durable; returns ``durable_seq``. Raises LogPoisonedError."""
+    def aggregate_version(self, aggregate_id: str) -> int | None:
+        """Version of the aggregate's newest event, or None where it has none."""
+    def verify(self) -> VerifyResult:
+        """Check checksums, positions and aggregate chains of everything stored; all findings, not the first."""
+    def stats(self) -> LogStats: ...
+    def close(self) -> None:
+        """Sync, leave the clean mark, release lock and threads. Idempotent. Raises LogPoisonedError."""
+    def _on_commit(self, callback: Callable[[], object] | None) -> None:
+        """Call ``callback()`` after each append through this handle, in the appending thread."""
+    def _write_snapshot(self, aggregate_id: str, seq: int, payload: bytes) -> None:
+        """Store a snapshot atomically (checksummed, replace-and-rename); durable on return."""
+    def _read_snapshots(self, aggregate_id: str) -> list[tuple[int, bytes | None]]:
+        """Stored snapshots of one aggregate, newest first; None for one that is damaged."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    @property
+    def path(self) -> str | None: ...
+    @property
+    def mode(self) -> Literal["rw", "r"]: ...
+    @property
+    def log_id(self) -> str:
+        """UUID of the log, made when it was created."""
+    @property
+    def first_seq(self) -> int: ...
+    @property
+    def last_seq(self) -> int | None:
+        """Newest committed event, or None on an empty log."""
+    @property
+    def durable_seq(self) -> int | None:
+        """Newest event that survives power loss (inclusive), or None. Never falls while the machine is up."""
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def poisoned(self) -> str | None:
+        """Why appends are refused after a failed sync; None in health."""
+    @property
+    def recovery(self) -> RecoveryReport: ...
+
+def verify(path: str | PathLike[str]) -> VerifyResult:
+    """Verify a log without opening it: also one that :class:`Log` refuses. FileNotFoundError if there is none."""
+
+def install(
+    *,
+    event_types: dict[str, Any],
+    make_metadata: Callable[[Event], Any],
+    to_dict: Callable[[Event], dict[str, Any]],
+    from_dict: Callable[[type[Event], Mapping[str, Any]], Event],
+    default_metadata: Callable[[], Any],
+    pending: Any,
+) -> None:
+    """Hand the engine what Python owns: the type registry (text → object; kept by reference, so later
+    registrations show), and how metadata and dicts are made. Called once by aresbus.events."""
+
+def _forget_after_fork() -> None:
+    """In a forked child: close descriptors without unlocking; every inherited handle becomes closed."""

@@ -1,0 +1,102 @@
+"""The shapes of what the engine reports: recovery, statistics, findings.
+
+Owns names and types only. The values are plain dicts made by the compiled engine, so that they print,
+compare and serialise without ceremony. Offsets and sizes are bytes, times ns since 1970 UTC.
+"""
+
+from typing import Literal, TypedDict
+
+__all__ = [
+    "Cut",
+    "Finding",
+    "LogStats",
+    "RecoveryReport",
+    "SegmentStats",
+    "VerifyResult",
+]
+
+
+class Cut(TypedDict):
+    """Where an opening ended the log, and what lay beyond."""
+
+    segment: int
+    offset: int
+    next_seq: int
+    reason: str
+    quarantined_bytes: int
+    quarantine_files: list[str]
+
+
+class RecoveryReport(TypedDict):
+    """What opening found and did. ``cut`` is None where nothing had to be cut."""
+
+    created: bool
+    clean: bool
+    epoch: int
+    events: int
+    watermark_seq: int | None
+    cut: Cut | None
+    removed_spares: list[int]
+    stray_files: list[str]
+    warnings: list[str]
+
+
+class SegmentStats(TypedDict):
+    """One segment file. ``used_bytes`` counts header and records, not the preallocated rest."""
+
+    number: int
+    epoch: int
+    first_seq: int
+    entered_ns: int
+    file_bytes: int
+    used_bytes: int
+
+
+class LogStats(TypedDict):
+    """A log at one moment; counters since this handle was opened."""
+
+    path: str | None
+    log_id: str
+    format_version: int
+    mode: str
+    durability: str
+    epoch: int
+    first_seq: int
+    last_seq: int | None
+    durable_seq: int | None
+    event_count: int
+    aggregate_count: int
+    segments: list[SegmentStats]
+    appended: int
+    appended_bytes: int
+    sync_count: int
+    sync_ns_total: int
+    sync_ns_max: int
+    roll_count: int
+    appender_prepared: int
+    lossy_count: int
+    healthy: bool
+    problem: str | None
+
+
+class Finding(TypedDict):
+    """One thing that verify found, with the first and last event it may touch."""
+
+    severity: Literal["error", "warning"]
+    kind: str
+    path: str
+    offset: int
+    first_seq: int | None
+    last_seq: int | None
+    message: str
+
+
+class VerifyResult(TypedDict):
+    """All findings of one pass over a log, and how much was examined."""
+
+    findings: list[Finding]
+    segments: int
+    records: int
+    events: int
+    bytes: int
+    skipped_records: int
