@@ -64,7 +64,7 @@ class Event:
     subclasses and weak references work. The three fields may be assigned.
     """
 
-    __match_args__: ClassVar[tuple[str, str, str]]
+    __match_args__ = ("event_type", "data", "metadata")
     __hash__: ClassVar[None]  # type: ignore[assignment]
     event_type: Any
     """An :class:`aresbus.EventType` member, a registered type, or the plain text of any other."""
@@ -349,7 +349,8 @@ def install(
     pending: Any,
 ) -> None:
     """Hand the engine what Python owns: the type registry (text → object; kept by reference, so later
-    registrations show), and how metadata and dicts are made. Called once by aresbus.events."""
+    registrations show), and how metadata and dicts are made. Called once by aresbus.events.
+    """
 
 def _forget_after_fork() -> None:
     """In a forked child: close descriptors without unlocking; every inherited handle becomes closed."""
