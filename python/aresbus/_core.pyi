@@ -8,6 +8,7 @@ Any call on a closed handle raises :class:`aresbus.LogClosedError`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
@@ -65,6 +66,8 @@ class Event:
     """
 
     __match_args__ = ("event_type", "data", "metadata")
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    """Put there by :mod:`aresbus.events`, so that fields, asdict and replace work."""
     __hash__: ClassVar[None]  # type: ignore[assignment]
     event_type: Any
     """An :class:`aresbus.EventType` member, a registered type, or the plain text of any other."""
