@@ -1,0 +1,104 @@
+# Everything one does with a clone. `make help` lists the targets.
+#
+# Owns the environment (.venv) and the order of things; CI calls only these targets. Each target brings what it
+# needs: on a machine with Python 3.11 or newer (with venv), a Rust toolchain and a C linker, `make demo` or
+# `make test` is the first and only command. Nothing outside the clone is written but the caches of pip and cargo.
+
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+RUST_SOURCES := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# PyO3 builds for the environment's interpreter, also under clippy; maturin refuses to choose between two.
+export PYO3_PYTHON := $(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport CONDA_PREFIX PYTHONHOME
+
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=python3.12 make test    chooses the interpreter (make clean first, if there is a .venv)"
+
+tools: # Say what is missing before anything fails in a stranger way.
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: no '$(PYTHON)' on PATH (PYTHON=... chooses another)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version) (PYTHON=... chooses another)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "a Rust toolchain is needed: see https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C linker is needed (Debian, Ubuntu: apt install gcc libc6-dev)"; exit 1; }
+
+# The stamp of the environment: remade when the pinned tools change.
+$(VENV)/.tools: pyproject.toml | tools
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip==26.3'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+env: $(VENV)/.tools ## Make the environment: .venv with the pinned tools
+
+# The package as `pip install -e` would have it, optimised: Python files are used where they stand.
+$(VENV)/.built: $(VENV)/.tools $(RUST_SOURCES)
+	$(BIN)/maturin develop --release --locked --quiet
+	touch $@
+
+build: $(VENV)/.built ## Build the engine (release) into the environment
+
+demo: build ## The main job: record real market data, crash, recover, replay
+	$(BIN)/aresbus demo
+
+test: lint types test-rust test-wheel test-python ## Lint, types, all tests of Rust and Python
+
+test-rust: tools ## The engine's tests, without Python
+	$(CARGO) test --locked --quiet
+
+test-python: build ## The tests of everything that Python sees
+	$(BIN)/python -m pytest
+
+# The wheel must bring all it needs: installed alone, in an empty folder, it runs the main job.
+test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it
+	rm -rf target/wheel-test
+	$(BIN)/maturin build --release --locked --quiet --interpreter $(BIN)/python --out target/wheel-test/dist
+	$(BIN)/python -m venv target/wheel-test/env
+	target/wheel-test/env/bin/python -m pip install --quiet --disable-pip-version-check target/wheel-test/dist/*.whl
+	mkdir target/wheel-test/empty
+	cd target/wheel-test/empty && ../env/bin/aresbus demo
+
+lint: env ## clippy (pedantic), rustfmt, ruff; nothing is changed
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
+	$(CARGO) clippy --locked --quiet --features python -- -D warnings
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+
+fmt: env ## Format Rust and Python, apply the safe fixes
+	$(CARGO) fmt
+	$(BIN)/ruff check --quiet --fix . || true
+	$(BIN)/ruff format --quiet .
+
+types: build ## mypy strict, pyright on the public API, stubs against the compiled module
+	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/typing
+	$(BIN)/basedpyright
+	$(BIN)/basedpyright --verifytypes aresbus --ignoreexternal
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml aresbus._core
+
+captures: build ## Whole recorded market days through the system: make captures DIR=folder-with-gz-files
+	@test -n "$(DIR)" || { echo "say where the captures are: make captures DIR=..."; exit 1; }
+	$(BIN)/python -m pytest tests/python/test_captures.py --captures "$(abspath $(DIR))"
+
+bench: build ## Measure the ratios; writes benches/results.md and the README's table
+	$(BIN)/python benches/bench_ratios.py --write
+	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,ops
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) target .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find python tests benches examples -name '__pycache__' -prune -exec rm -rf {} +
+	rm -f python/aresbus/_core*.so
