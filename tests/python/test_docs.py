@@ -1,0 +1,129 @@
+"""Every example of README and docs is executed, and every link and make target they name exists."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import doc_runner
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+SET_UP = re.compile(r"(make|git clone|cd|pip install|PYTHON=\S+ make)\b")
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(Path(doc_runner.__file__)), str(page)],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_run(page, tmp_path):
+    languages = {block.language for block in doc_runner.blocks(page.read_text())}
+    if not languages & {"python", "console"}:
+        return
+    done = run(page, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_example_hides_from_execution(page):
+    """A block is executed, or it is plainly no example: set-up commands, text, a table of bytes."""
+    for block in doc_runner.blocks(page.read_text()):
+        assert block.language in {"", "text", "python", "console", "sh", "toml", "hex"}, block
+        if block.language == "sh":
+            for line in block.text.splitlines():
+                assert SET_UP.match(line), f"{name(page)}:{block.line}: use console for {line!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_make_targets_exist(page):
+    named = re.findall(r"(?:^|`)(?:PYTHON=\S+ )?make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    assert set(named) <= MAKE_TARGETS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{name(page)} links to {target}"
+
+
+def test_the_readme_has_examples():
+    languages = {block.language for block in doc_runner.blocks((ROOT / "README.md").read_text())}
+    assert {"python", "console"} <= languages
+
+
+# The runner itself.
+
+
+def write(folder: Path, text: str) -> Path:
+    page = folder / "page.md"
+    page.write_text(text)
+    return page
+
+
+def test_blocks_share_a_namespace_and_a_folder(tmp_path):
+    page = write(
+        tmp_path,
+        "```python\nfrom pathlib import Path\nx = 'one'\n```\n"
+        "```python\nPath('f').write_text(x)\n```\n"
+        "```console\n$ cat f; echo\n$ echo a b c \\\n    d\na ... d\n```\n",
+    )
+    done = run(page, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_failing_python_example_names_its_line(tmp_path):
+    done = run(write(tmp_path, "text\n\n```python\nx = 1\nassert x == 2\n```\n"), tmp_path)
+    assert done.returncode != 0
+    assert 'page.md", line 5' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ("$ false\n", "page.md:2: exit code 1"),
+        ("$ true\n$ echo one\ntwo\n", "page.md:3: echo one"),
+        ("$ printf 'a\\nb\\nc\\n'\na\n...\nd\n", "the page shows"),
+    ],
+)
+def test_a_failing_console_example_names_its_line(tmp_path, block, says):
+    done = run(write(tmp_path, f"```console\n{block}```\n"), tmp_path)
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_a_warning_fails_an_example(tmp_path):
+    done = run(
+        write(tmp_path, "```python\nimport warnings\nwarnings.warn('old', stacklevel=1)\n```\n"), tmp_path
+    )
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "same"),
+    [
+        ("a\n", "a\n", True),
+        ("a\n...\nd\n", "a\nb\nc\nd\n", True),
+        ("a\n...\n", "a\n", True),
+        ("seq ... of 9\n", "seq 3 of 9\n", True),
+        ("a.b\n", "axb\n", False),
+        ("a\n", "a\nb\n", False),
+        ("a\n...\nd\n", "a\nb\n", False),
+    ],
+)
+def test_output_is_compared(expected, actual, same):
+    assert doc_runner.matches(expected, actual) is same
