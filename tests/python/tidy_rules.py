@@ -16,7 +16,9 @@ MIN_OPENING_WORDS = 8
 RUST_LAYERS = (
     {"error", "config", "clock"},
     {"format"},
-    {"vfs", "map"},
+    {"map"},
+    {"vfs"},
+    {"segment", "place"},
     {"tail"},
     {"recovery"},
     {"scan"},
@@ -25,7 +27,7 @@ RUST_LAYERS = (
     {"python"},
 )
 PYTHON_LAYERS = (
-    {"_core", "_typing", "errors", "reports", "events", "config"},
+    {"_core", "_typing", "errors", "reports", "events", "config", "market_day"},
     {"schema", "audit", "log", "clock"},
     {"store"},
     {"snapshots", "correlation", "metrics"},
