@@ -1,0 +1,202 @@
+"""The page of each error code: what happened, what it means for your data, what to do.
+
+Owns these texts and nothing else; a test holds that every error class has its page and no page lacks its class. Written
+for someone who reads them at three in the morning: facts first, then commands.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["PAGES", "Page"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is to be known of one error."""
+
+    happened: str
+    data: str
+    to_do: tuple[str, ...]
+
+
+PAGES: dict[str, Page] = {
+    "AB0001": Page(
+        "The operating system or the storage refused an operation. errno and path say which and where: a missing "
+        "folder, missing permission, a read-only or a network file system, a device error.",
+        "What was acknowledged before is safe. The event of this call was not stored, unless the error's committed is "
+        "True: then it stands in the log at seq, and only whether it survives power loss is unknown.",
+        (
+            "Look at errno and path and mend the cause: ls -ld DIR, df DIR, dmesg.",
+            "committed False: append again. committed True: do not, the event is there.",
+            (
+                "A network file system, btrfs or zfs is refused because locks or syncs cannot be trusted there; "
+                "force_filesystem=True overrides that at your own risk."
+            ),
+        ),
+    ),
+    "AB0002": Page(
+        "The disk has no room for the log's next segment, or for what opening has to write.",
+        "Nothing acknowledged is lost and the log stays readable. The event of this call was not stored. A log that "
+        "could not be opened for writing was not changed.",
+        (
+            "Free some space: df -h DIR, then du -sh DIR to see the log's own share.",
+            "Repeat the call: appends go on by themselves once there is room, no restart is needed.",
+            "A log needs room for about two segments ahead; a smaller segment_bytes needs less.",
+        ),
+    ),
+    "AB0003": Page(
+        "Another handle has the log open for writing, in another process or in this one. pid, host and started tell "
+        "which. One log has one writer.",
+        "Nothing was changed. The holder goes on undisturbed.",
+        (
+            "Only want to look? Open with mode='r'; any number of readers may.",
+            "Else end the holder: ps -p PID, then stop it as it wants to be stopped.",
+            (
+                "Never delete the LOCK file. The kernel drops the lock when its holder dies, however it dies, so there is "
+                "never a stale one."
+            ),
+            "The same pid as yours? Some object still holds the log: call close(), or use a with block.",
+        ),
+    ),
+    "AB0004": Page(
+        "A sync to disk failed, so this handle takes no more appends. After a failed sync the kernel may call lost "
+        "pages clean; a later sync that succeeds would prove nothing.",
+        "Reads go on. Everything up to durable_seq is on the disk. Events after it stand in the log of this machine, "
+        "but may not survive power loss. If committed is True, the event of this call is among them.",
+        (
+            "Look at the disk first: dmesg, smartctl -a DEVICE, df DIR.",
+            "Close the log and open it again: recovery writes what survived once more and believes only what it proves.",
+            "Compare the recovery report with your own last acknowledged seq.",
+        ),
+    ),
+    "AB0005": Page(
+        "The log or bus was used after close() or stop(), or in a process forked from the one that opened it.",
+        "Nothing was stored by this call. What was acknowledged before is safe.",
+        (
+            "Open the log again, or await bus.initialize().",
+            (
+                "After a fork the child opens its own handle, mode='r' while the parent writes; or start workers with the "
+                "spawn method."
+            ),
+        ),
+    ),
+    "AB0006": Page(
+        "Bytes that had been made durable are damaged or missing: a bad checksum, zeros where events stood, a file "
+        "that is gone. path and offset say where, reason says what. The incomplete end that a crash leaves is no "
+        "corruption and never raises this: it is cut, kept in quarantine/ and reported.",
+        "Nothing was changed. Everything before the damage reads as it was written; what lies behind it in the same "
+        "segment may be lost. This is the disk, the memory, or somebody's hand: the log never rewrites stored bytes.",
+        (
+            "Copy the folder as it is, before anything else: cp -a DIR DIR.damaged",
+            "See all of it: aresbus verify DIR lists every finding with the events it touches.",
+            "Restore the folder from a backup, or read what is whole: aresbus read DIR stops at the damage.",
+            "Check the machine: dmesg, smartctl -a DEVICE, a memory test.",
+        ),
+    ),
+    "AB0007": Page(
+        "A file in the log's folder has a format version or feature that this build cannot read, or is no file of "
+        "aresbus at all. found and supported say which.",
+        "Nothing was changed. The log is whole for the version that wrote it.",
+        (
+            "Use that version of aresbus or a newer one: pip install --upgrade aresbus.",
+            "A foreign file at this place? Move it away; path names it.",
+        ),
+    ),
+    "AB0008": Page(
+        "The data cannot be stored as JSON: a type that JSON does not know, an integer past 64 bits, a key that is no "
+        "text, half a surrogate pair, a cycle, or nesting without end. value_path names the value, like "
+        "$.orders[3].qty. Bytes given as JSON that are none raise it too.",
+        "Nothing was stored by this call; of a batch, nothing at all.",
+        (
+            "Convert the value at value_path. datetime, UUID, Enum, dataclass and NumPy values are taken as they are.",
+            "Bytes that are no JSON: append_bytes(..., encoding='bytes').",
+        ),
+    ),
+    "AB0009": Page(
+        "Something is larger than the format or the configuration allows: what, got and limit say it in numbers.",
+        "Nothing was stored by this call; of a batch, nothing at all.",
+        (
+            "Make it smaller: split a batch, put large attachments elsewhere and their address into the event.",
+            "A payload or batch beyond one segment: raise segment_bytes.",
+            "Types, sources and schema versions have at most 255 bytes of UTF-8, ids 1,024.",
+        ),
+    ),
+    "AB0010": Page(
+        "The configuration is wrong: an unknown key, a value of the wrong type, or an impossible one. problems lists "
+        "each fault with what it got and what it takes.",
+        "No log was opened and nothing was changed.",
+        (
+            "Correct every entry of problems; they are all there, not only the first.",
+            "get_event_bus_config() shows all keys with their defaults.",
+        ),
+    ),
+    "AB0011": Page(
+        "The aggregate is not at the version the append expected: somebody else appended to it first. actual, "
+        "conflicting_seq and conflicting_type describe what is there.",
+        "Nothing was stored by this call; of a batch, nothing at all. The other writer's event is good.",
+        (
+            "Load what happened since: log.read(aggregate_id=...), decide again, append with the actual version.",
+            "Do not repeat blindly with Expected.ANY: the check has just prevented a lost update.",
+        ),
+    ),
+    "AB0012": Page(
+        "An event with this id is already in the log, and it is a different one: other bytes, type or aggregate.",
+        "Nothing was stored by this call. The first event stands at seq.",
+        (
+            "Give the event an id of its own.",
+            "A repeat of the same event is no error; then make sure that type, aggregate and bytes are the same.",
+        ),
+    ),
+    "AB0013": Page(
+        "The range begins before the oldest event that is still kept. first_seq is the oldest.",
+        "Nothing is damaged: older events expired by policy (event_ttl_days, or the cap of a log in memory).",
+        (
+            "Read from first_seq on.",
+            "For the state of an aggregate, rebuild from a snapshot.",
+            "To keep more: event_ttl_days 0 keeps for ever.",
+        ),
+    ),
+    "AB0014": Page(
+        "The data does not fit the declared schema of its event type. problems lists each fault.",
+        "With schema_validation 'strict' nothing was stored. With True the event is stored all the same and marked "
+        "(event.schema_valid is False).",
+        (
+            "Publish every required field.",
+            "Or register a schema that fits what you publish, or set schema_validation to True or False.",
+        ),
+    ),
+    "AB0015": Page(
+        "The text names no event type of the bus. The bus takes its built-in types and those registered, so that a "
+        "typing error does not become a type nobody listens to.",
+        "Nothing was stored by this call.",
+        (
+            "register_event_type('order_filled') once at start, then publish.",
+            "The native door, aresbus.open(), takes any type text.",
+        ),
+    ),
+    "AB0016": Page(
+        "There is no way from the event's schema version (from_version) to the one asked for (to_version): a step is "
+        "missing, or it failed on this event.",
+        "The stored event is as it was: steps work on a decoded copy.",
+        (
+            "Register the missing step, or ask for a version that can be reached.",
+            "event.raw gives the stored bytes, whatever their version.",
+        ),
+    ),
+    "AB0017": Page(
+        "A handler failed on every try. handler names it, __cause__ is its last exception.",
+        "The event is safe in the log and other handlers got it. This delivery is parked with its reason; the "
+        "subscription went on to the next event.",
+        (
+            "Look at the cause in the log output of aresbus.*, mend the handler.",
+            "Read the event again: aresbus read DIR --after SEQ-1 --limit 1",
+        ),
+    ),
+    "AB0018": Page(
+        "The call does not fit the state of the bus: a second run(), or a run() on another event loop.",
+        "Nothing was changed; the bus that runs goes on.",
+        (
+            "One bus, one run(), one event loop. Publishing is allowed from any thread.",
+            "To start anew: await bus.stop(), then initialize() and run().",
+        ),
+    ),
+}

@@ -1,0 +1,103 @@
+"""``aresbus verify``: every checksum, position and aggregate chain, of the log and of its audit log.
+
+Owns the report and the exit code: 1 with any finding. Knows nothing of bytes; the engine does the checking. Invariant:
+nothing is opened for writing and nothing is changed.
+"""
+
+import threading
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import TypedDict
+
+from aresbus import _core
+from aresbus.cli.terminal import Progress, count, counted, duration, print_table, size, write_json
+from aresbus.reports import Finding, VerifyResult
+
+__all__ = ["Verdict", "run", "verify_log"]
+
+AUDIT = "audit"
+LOOK_INTERVAL_S = 0.05
+
+
+class Verdict(TypedDict):
+    """What one pass over a log found; ``checked`` has an entry for the log and one for its audit log."""
+
+    ok: bool
+    seconds: float
+    checked: dict[str, VerifyResult]
+
+
+def run(arguments: Namespace) -> int:
+    """Verify one log; 1 with findings."""
+    with Progress(enabled=not arguments.json) as progress:
+        verdict = verify_log(Path(arguments.log), progress)
+    if arguments.json:
+        write_json(verdict)
+    else:
+        _report(verdict)
+    return 0 if verdict["ok"] else 1
+
+
+def verify_log(path: Path, progress: Progress) -> Verdict:
+    """Check the log at ``path`` and the audit log inside it. FileNotFoundError where there is none."""
+    began = time.perf_counter()
+    places = {str(path): path}
+    if (path / AUDIT).is_dir():
+        places[str(path / AUDIT)] = path / AUDIT
+    checked = {name: _verify_watched(place, progress) for name, place in places.items()}
+    ok = not any(result["findings"] for result in checked.values())
+    return {"ok": ok, "seconds": time.perf_counter() - began, "checked": checked}
+
+
+def _verify_watched(path: Path, progress: Progress) -> VerifyResult:
+    """The engine checks in a thread of its own, so that this one can show the time and hear Ctrl-C at once."""
+    results: list[VerifyResult] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(_core.verify(path))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            errors.append(error)
+
+    worker = threading.Thread(target=work, name="aresbus-verify", daemon=True)
+    began = time.perf_counter_ns()
+    worker.start()
+    total = sum(file.stat().st_size for file in (path / "segments").glob("*") if file.is_file())
+    while worker.is_alive():
+        worker.join(LOOK_INTERVAL_S)
+        progress.tick(lambda: f"verifying {size(total)} … {duration(time.perf_counter_ns() - began)}")
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _report(verdict: Verdict) -> None:
+    findings: list[Finding] = []
+    for name, result in verdict["checked"].items():
+        findings += result["findings"]
+        rate = size(result["bytes"])
+        print(
+            f"{name}: {counted(result['events'], 'event')} in {counted(result['segments'], 'segment')}, "
+            f"{rate}, {counted(len(result['findings']), 'finding')}"
+        )
+        if result["skipped_records"]:
+            print(f"  {counted(result['skipped_records'], 'record')} of newer kinds skipped")
+    if findings:
+        heads = ("severity", "kind", "events", "where", "what")
+        print_table([_row(finding) for finding in findings], heads=heads)
+    else:
+        print(f"checksums, positions and aggregate chains are whole ({verdict['seconds']:.2f} s)")
+
+
+def _row(finding: Finding) -> tuple[str, str, str, str, str]:
+    first, last = finding["first_seq"], finding["last_seq"]
+    events = "-" if first is None else count(first) if last in (None, first) else f"{first}-{last}"
+    return (
+        finding["severity"],
+        finding["kind"],
+        events,
+        f"{finding['path']}:{finding['offset']}",
+        finding["message"],
+    )
