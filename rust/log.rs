@@ -1,0 +1,549 @@
+//! The log: the face of the engine.
+//!
+//! Owns opening and the choice between its two roles, and says of each call what it promises. All work is done by the
+//! modules below. A handle may be used from any thread; dropping it closes it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use crate::tail::Appended;
+use crate::{
+    clock::Clock,
+    config::{Durability, Keeper, Mode, Options, Patience},
+    error::{Committed, Error, Result},
+    format::NewEvent,
+    place::Place,
+    recovery::{Recovery, Survey, check_filesystem, open_for_writing, survey},
+    scan::{Query, Scan, StoredEvent},
+    shelf::{News, Shelf},
+    tail::{Head, Heads, Tail},
+    vfs::{Vfs, disk::Disk, memory::InMemory},
+};
+
+/// Segments of a log without a disk are at most this large, so that dropping the oldest frees memory in small steps.
+const MEMORY_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// How often a reader's opening looks again when a writer changed the directory meanwhile.
+const OPEN_ATTEMPTS: u32 = 20;
+/// Events a reader takes in at once to learn of new heads.
+const CATCH_UP_EVENTS: usize = 1024;
+const CATCH_UP_BYTES: usize = 1024 * 1024;
+
+/// Where a log is.
+pub enum Location<'a> {
+    /// In a directory on disk.
+    Directory(&'a Path),
+    /// In this process' memory alone.
+    Memory,
+    /// In a directory of another file system implementation: for tests.
+    Elsewhere(Arc<dyn Vfs>, &'a Path),
+}
+
+/// An open log.
+pub struct Log {
+    role: Role,
+    place: Place,
+    options: Options,
+    log_id: [u8; 16],
+    recovery: Recovery,
+}
+
+enum Role {
+    Writer(Arc<Tail>),
+    Reader(Box<Reader>),
+}
+
+struct Reader {
+    shelf: Arc<Shelf>,
+    is_closed: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// What a reader has learnt of the log so far.
+struct Known {
+    heads: Heads,
+    scan: Scan,
+}
+
+/// A log at one moment.
+#[derive(Debug, Clone)]
+pub struct Stats {
+    /// Oldest event kept.
+    pub first_seq: u64,
+    /// Newest committed event.
+    pub last_seq: Option<u64>,
+    /// Newest durable event.
+    pub durable_seq: Option<u64>,
+    /// The epoch of the newest segment.
+    pub epoch: u32,
+    /// Number of aggregates.
+    pub aggregate_count: usize,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentStats>,
+    /// Counters of this handle: events, bytes.
+    pub appended: (u64, u64),
+    /// Syncs: count, ns in all, ns of the longest.
+    pub syncs: (u64, u64, u64),
+    /// Segments entered.
+    pub roll_count: u64,
+    /// Segments that the appending thread had to prepare itself.
+    pub appender_prepared: u64,
+    /// Events whose data lost a NaN or infinity.
+    pub lossy_count: u64,
+    /// What is wrong, if anything is.
+    pub problem: Option<String>,
+}
+
+/// One segment of [`Stats`].
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentStats {
+    /// Its number.
+    pub number: u64,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Its first position.
+    pub first_seq: u64,
+    /// When it was entered.
+    pub entered_ns: i64,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Header and records.
+    pub used_bytes: u64,
+}
+
+impl Log {
+    /// Opens a log; a writer creates it where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Locked`], [`Error::Missing`] (readers), [`Error::Corrupt`], [`Error::Version`],
+    /// [`Error::DiskFull`], [`Error::UnsupportedFilesystem`], [`Error::Io`].
+    pub fn open(location: Location<'_>, mut options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        options.check()?;
+        let place = match location {
+            Location::Directory(path) => Place { vfs: Arc::new(Disk), path: absolute(path)? },
+            Location::Memory => Place { vfs: Arc::new(InMemory::default()), path: PathBuf::from("(memory)") },
+            Location::Elsewhere(vfs, path) => Place { vfs, path: path.to_owned() },
+        };
+        if !place.vfs.is_durable() {
+            options.segment_bytes = options.segment_bytes.min(MEMORY_SEGMENT_BYTES).min(options.memory_bytes / 4);
+        }
+        match options.mode {
+            Mode::ReadWrite => Self::open_writer(place, options, clock),
+            Mode::Read => Self::open_reader(place, options),
+        }
+    }
+
+    fn open_writer(place: Place, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        let (start, recovery) = open_for_writing(&place, &options, &*clock)?;
+        let log_id = start.meta.log_id;
+        let tail = Tail::start(place.clone(), options.clone(), clock, start)?;
+        Ok(Self { role: Role::Writer(tail), place, options, log_id, recovery })
+    }
+
+    fn open_reader(place: Place, options: Options) -> Result<Self> {
+        let found = survey_beside_a_writer(&place)?;
+        let found = found.ok_or_else(|| Error::Missing { path: place.path.clone() })?;
+        let mut recovery = Recovery::of(&found);
+        recovery.warnings = check_filesystem(&place, &options)?;
+        let log_id = found.meta.log_id;
+        let shelf = Arc::new(Shelf::new(place.clone(), log_id, News::LookedFor, found.segments));
+        let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
+        let scan = Scan::new(Arc::clone(&shelf), query, None)?;
+        let known = Mutex::new(Known { heads: found.heads, scan });
+        let reader = Box::new(Reader { shelf, is_closed: AtomicBool::new(false), known });
+        Ok(Self { role: Role::Reader(reader), place, options, log_id, recovery })
+    }
+
+    fn tail(&self) -> Result<&Arc<Tail>> {
+        match &self.role {
+            Role::Writer(tail) => Ok(tail),
+            Role::Reader(_) => Err(Error::ReadOnly { path: self.place.path.clone() }),
+        }
+    }
+
+    fn shelf(&self) -> &Arc<Shelf> {
+        match &self.role {
+            Role::Writer(tail) => &tail.shelf,
+            Role::Reader(reader) => &reader.shelf,
+        }
+    }
+
+    fn refuse_if_closed(&self) -> Result<()> {
+        if self.is_closed() { Err(Error::Closed { path: self.place.path.clone() }) } else { Ok(()) }
+    }
+
+    /// Appends one event. Committed on return: it survives the death of this process, not yet a power loss; see
+    /// [`Log::settle`].
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::Conflict`], [`Error::DiskFull`], [`Error::Poisoned`], [`Error::Closed`],
+    /// [`Error::ReadOnly`]; [`Error::WouldBlock`] only where `patience` says so. None of them leaves anything behind.
+    pub fn append(&self, event: &NewEvent<'_>, patience: Patience) -> Result<Appended> {
+        self.tail()?.append(event, patience).map_err(|error| self.name_conflict(error, patience))
+    }
+
+    /// Appends all events or none, in one record group that readers see as a whole. Durability as [`Log::append`].
+    ///
+    /// # Errors
+    /// As [`Log::append`]; [`Error::Limit`] also where the batch does not fit one segment.
+    pub fn append_many(&self, events: &[NewEvent<'_>], patience: Patience) -> Result<Vec<Appended>> {
+        self.tail()?.append_many(events, patience).map_err(|error| self.name_conflict(error, patience))
+    }
+
+    /// Adds the type of the conflicting event, so that a retry needs no second read. Outside every lock.
+    fn name_conflict(&self, error: Error, patience: Patience) -> Error {
+        match error {
+            Error::Conflict { .. } if patience == Patience::Try => Error::WouldBlock,
+            Error::Conflict { aggregate_id, expected, actual, seq: Some(seq), event_type: None } => {
+                let found = self.read(Query::default()).and_then(|scan| scan.fetch(seq)).ok();
+                let event_type = found.and_then(|event| Some(event.view().ok()?.event_type.to_owned()));
+                Error::Conflict { aggregate_id, expected, actual, seq: Some(seq), event_type }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether an append in this mode has to be settled before its call returns.
+    #[must_use]
+    pub fn needs_settling(&self, durability: Option<Durability>) -> bool {
+        self.tail().is_ok_and(|tail| tail.needs_settling(durability))
+    }
+
+    /// Gives an append the durability it asked for: waits for the keeper's sync (group) or syncs (always).
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], which says that the event is committed.
+    pub fn settle(&self, appended: &Appended, durability: Option<Durability>) -> Result<()> {
+        self.tail()?.settle(appended.seq, durability).map_err(|error| committed(error, appended))
+    }
+
+    /// Waits until `seq` is durable; false when `timeout` ran out first.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
+    pub fn wait_durable(&self, seq: u64, timeout: Option<Duration>) -> Result<bool> {
+        self.tail()?.wait_durable(seq, timeout)
+    }
+
+    /// Waits until an event beyond `after` is committed; false when `timeout` ran out first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn wait_committed(&self, after: Option<u64>, timeout: Duration) -> Result<bool> {
+        let end = Instant::now() + timeout;
+        let mut scan = self.follow(Query { after, ..Query::default() })?;
+        loop {
+            self.refuse_if_closed()?;
+            let mut batch = Vec::new();
+            scan.next_batch(&mut batch, 1, 1)?;
+            if !batch.is_empty() {
+                return Ok(true);
+            }
+            if !scan.wait(end.saturating_duration_since(Instant::now()))? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Makes everything committed so far durable; returns the newest durable position.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
+    pub fn sync(&self) -> Result<Option<u64>> {
+        self.tail()?.sync()
+    }
+
+    /// Events that match and are committed now.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`].
+    pub fn read(&self, mut query: Query) -> Result<Scan> {
+        if query.durable {
+            let Some(durable) = self.durable_seq() else {
+                query.limit = Some(0);
+                return self.scan(query, None);
+            };
+            query.up_to = Some(query.up_to.map_or(durable, |last| last.min(durable)));
+        }
+        if let Role::Writer(tail) = &self.role {
+            match tail.committed().next_seq.checked_sub(1) {
+                None => query.limit = Some(0),
+                Some(last) => query.up_to = Some(query.up_to.map_or(last, |up_to| up_to.min(last))),
+            }
+        }
+        let head = query.aggregate_id.as_deref().map(|id| self.head(id)).transpose()?;
+        if head == Some(None) {
+            query.limit = Some(0);
+        }
+        self.scan(query, head.flatten())
+    }
+
+    /// As [`Log::read`], but the scan may be asked again for what is committed later: across segments, the writer's
+    /// death and the next writer.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn follow(&self, query: Query) -> Result<Scan> {
+        self.scan(query, None)
+    }
+
+    fn scan(&self, query: Query, head: Option<Head>) -> Result<Scan> {
+        self.refuse_if_closed()?;
+        let committed = match &self.role {
+            Role::Writer(tail) => tail.committed().next_seq.checked_sub(1),
+            Role::Reader(_) => None,
+        };
+        Ok(Scan::new(Arc::clone(self.shelf()), query, head)?.expecting(committed))
+    }
+
+    fn head(&self, aggregate_id: &str) -> Result<Option<Head>> {
+        self.refuse_if_closed()?;
+        match &self.role {
+            Role::Writer(tail) => tail.head(aggregate_id),
+            Role::Reader(reader) => Ok(reader.caught_up()?.heads.get(aggregate_id)),
+        }
+    }
+
+    /// Version of the aggregate's newest event.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; for a reader as [`Log::read`].
+    pub fn aggregate_version(&self, aggregate_id: &str) -> Result<Option<u32>> {
+        Ok(self.head(aggregate_id)?.map(|head| head.version))
+    }
+
+    /// Oldest event kept.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.shelf().first_seq()
+    }
+
+    /// Newest committed event.
+    ///
+    /// # Errors
+    /// For a reader as [`Log::read`].
+    pub fn last_seq(&self) -> Result<Option<u64>> {
+        match &self.role {
+            Role::Writer(tail) => Ok(tail.committed().next_seq.checked_sub(1)),
+            Role::Reader(reader) => Ok(reader.caught_up()?.scan.position()),
+        }
+    }
+
+    /// Newest durable event (inclusive); for a reader the newest that a stored watermark names, a lower bound.
+    #[must_use]
+    pub fn durable_seq(&self) -> Option<u64> {
+        match &self.role {
+            Role::Writer(tail) => tail.durable_seq(),
+            Role::Reader(reader) => reader.shelf.watermark_seq(),
+        }
+    }
+
+    /// The epoch of the newest segment.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.shelf().list().last().map_or(self.recovery.epoch, |segment| segment.header.epoch)
+    }
+
+    /// The log's own id.
+    #[must_use]
+    pub fn log_id(&self) -> [u8; 16] {
+        self.log_id
+    }
+
+    /// Its directory; `None` without a disk.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.place.vfs.is_durable().then_some(self.place.path.as_path())
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match &self.role {
+            Role::Writer(tail) => tail.is_closed(),
+            Role::Reader(reader) => reader.is_closed.load(Ordering::Acquire),
+        }
+    }
+
+    /// Why appends are refused after a failed sync.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        self.tail().ok()?.poisoned().map(str::to_owned)
+    }
+
+    /// The log at this moment.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; for a reader as [`Log::read`].
+    pub fn stats(&self) -> Result<Stats> {
+        self.refuse_if_closed()?;
+        let segments = self.shelf().list();
+        let mut stats = Stats {
+            first_seq: self.first_seq(),
+            last_seq: self.last_seq()?,
+            durable_seq: self.durable_seq(),
+            epoch: self.epoch(),
+            aggregate_count: 0,
+            segments: Vec::with_capacity(segments.len()),
+            appended: (0, 0),
+            syncs: (0, 0, 0),
+            roll_count: 0,
+            appender_prepared: 0,
+            lossy_count: 0,
+            problem: None,
+        };
+        let active_end = match &self.role {
+            Role::Writer(tail) => {
+                let counters = tail.counters();
+                let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+                stats.aggregate_count = tail.aggregate_count()?;
+                stats.appended = (read(&counters.appended), read(&counters.appended_bytes));
+                stats.syncs = (read(&counters.syncs), read(&counters.sync_ns), read(&counters.sync_ns_max));
+                stats.roll_count = read(&counters.rolls);
+                stats.appender_prepared = read(&counters.appender_prepared);
+                stats.lossy_count = read(&counters.lossy);
+                stats.problem = tail.poisoned().map(str::to_owned).or_else(|| tail.spare_problem());
+                tail.committed().offset
+            }
+            Role::Reader(reader) => {
+                let known = reader.caught_up()?;
+                stats.aggregate_count = known.heads.count();
+                known.scan.offset() as u64
+            }
+        };
+        let ends = segments.iter().skip(1).map(|next| next.entry.prev_end).chain([active_end]);
+        stats.segments.extend(segments.iter().zip(ends).map(|(segment, used_bytes)| SegmentStats {
+            number: segment.header.number,
+            epoch: segment.header.epoch,
+            first_seq: segment.entry.first_seq,
+            entered_ns: segment.entry.entered_ns,
+            file_bytes: segment.header.file_bytes,
+            used_bytes,
+        }));
+        Ok(stats)
+    }
+
+    /// Stores a snapshot, whole or not at all; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::DiskFull`], [`Error::Io`].
+    pub fn write_snapshot(&self, aggregate_id: &str, seq: u64, payload: &[u8]) -> Result<()> {
+        self.tail()?;
+        self.refuse_if_closed()?;
+        self.place.write_snapshot(self.log_id, aggregate_id, seq, payload)
+    }
+
+    /// The stored snapshots of an aggregate, newest first; `None` for one that is damaged.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Io`].
+    pub fn read_snapshots(&self, aggregate_id: &str) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
+        self.refuse_if_closed()?;
+        self.place.read_snapshots(self.log_id, aggregate_id)
+    }
+
+    /// One pass of the keeper, for tests that run without its thread ([`Keeper::Manual`]).
+    pub fn keep(&self) {
+        if let (Role::Writer(tail), Keeper::Manual) = (&self.role, self.options.keeper) {
+            tail.keep_once();
+        }
+    }
+
+    /// Syncs, leaves the clean mark, releases lock and thread. Idempotent. Everything committed is durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Io`]: closed all the same, without a clean mark.
+    pub fn close(&self) -> Result<()> {
+        match &self.role {
+            Role::Writer(tail) => tail.close(),
+            Role::Reader(reader) => {
+                reader.is_closed.store(true, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+
+    /// In a forked child: closed without touching what is the parent's (R22).
+    pub fn abandon(&self) {
+        match &self.role {
+            Role::Writer(tail) => tail.abandon(),
+            Role::Reader(reader) => reader.is_closed.store(true, Ordering::Release),
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Nobody is left to hear of it; the next opening reports an unclean end.
+        let _unheard = self.close();
+    }
+}
+
+impl Reader {
+    /// What is known, brought up to what is committed now.
+    fn caught_up(&self) -> Result<MutexGuard<'_, Known>> {
+        let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { heads, scan } = &mut *guard;
+        self.shelf.look_for_news()?;
+        let mut batch: Vec<StoredEvent> = Vec::new();
+        loop {
+            batch.clear();
+            scan.next_batch(&mut batch, CATCH_UP_EVENTS, CATCH_UP_BYTES)?;
+            if batch.is_empty() {
+                return Ok(guard);
+            }
+            for event in &batch {
+                let aggregate = event.view().ok().and_then(|view| view.aggregate_id);
+                let head = Head { seq: event.fixed.seq, version: event.fixed.aggregate_version };
+                if let Some(id) = aggregate {
+                    id.with_text(|text| heads.set(text, head));
+                }
+            }
+        }
+    }
+}
+
+/// A survey that a writer may have disturbed is made again; damage is still there the next time.
+fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
+    let mut attempt = 0;
+    loop {
+        match survey(place) {
+            Err(Error::Corrupt { .. } | Error::Io { .. }) if attempt < OPEN_ATTEMPTS => {
+                attempt += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io(path, "find", error))
+}
+
+fn committed(error: Error, appended: &Appended) -> Error {
+    match error {
+        Error::Poisoned { reason, .. } => Error::Poisoned {
+            reason,
+            committed: Some(Committed { seq: appended.seq, event_id: appended.event_id.to_string() }),
+        },
+        other => other,
+    }
+}

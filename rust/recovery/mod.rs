@@ -1,0 +1,313 @@
+//! Opening a log for writing: what a crash left is judged, kept, cut and written down (R16, R17).
+//!
+//! Owns the order of the steps, each of which may be repeated after another crash. Only a clean close lets the writer go on
+//! in the same segment; after any other end it keeps the bytes beyond the last good record, writes the surviving ones once
+//! more, and begins a new epoch in a new segment. Nothing is zeroed, shrunk or deleted.
+
+mod survey;
+
+use std::{path::PathBuf, sync::Arc};
+
+pub use survey::{Survey, refuse_future, survey};
+
+use crate::{
+    clock::Clock,
+    config::{FIRST_SEGMENT_BYTES, Options},
+    error::{Error, Result},
+    format::{
+        meta::{Mark, Meta},
+        segment::{ENTRY_OFFSET, Entry, RECORDS_OFFSET, SegmentHeader},
+    },
+    place::Place,
+    segment::{Position, Segment},
+    tail::{Heads, Start},
+    vfs::{File, Filesystem, Lock},
+};
+
+const COPY_BYTES: usize = 64 * 1024;
+
+/// Where an opening ended the log, and what lay beyond.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment that was cut.
+    pub segment: u64,
+    /// Offset behind its last good record.
+    pub offset: u64,
+    /// Position of the next event.
+    pub next_seq: u64,
+    /// What was found there.
+    pub reason: String,
+    /// Bytes copied to quarantine.
+    pub quarantined_bytes: u64,
+    /// Names of the files there.
+    pub quarantine_files: Vec<String>,
+}
+
+/// What an opening found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The log was made by this opening.
+    pub created: bool,
+    /// The previous writer had closed it; nothing had to be recovered.
+    pub clean: bool,
+    /// The epoch from now on.
+    pub epoch: u32,
+    /// Events found.
+    pub events: u64,
+    /// Newest event that is known to have been durable.
+    pub watermark_seq: Option<u64>,
+    /// What was cut; events acknowledged after the last stored watermark may be among it.
+    pub cut: Option<Cut>,
+    /// Segments that were prepared and never used.
+    pub removed_spares: Vec<u64>,
+    /// Files in the directory that are none of ours; they are left alone.
+    pub stray_files: Vec<String>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+impl Recovery {
+    /// What a survey alone can say: a reader's report.
+    #[must_use]
+    pub fn of(survey: &Survey) -> Self {
+        Self {
+            clean: survey.is_clean(),
+            epoch: survey.meta.epoch,
+            events: survey.event_count,
+            watermark_seq: survey.watermark.and_then(|mark| mark.next_seq.checked_sub(1)),
+            stray_files: survey.listing.stray.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Takes the lock, surveys, recovers, and says where to write on.
+///
+/// # Errors
+/// [`Error::Locked`], [`Error::Corrupt`], [`Error::Version`], [`Error::DiskFull`], [`Error::UnsupportedFilesystem`],
+/// [`Error::Io`]. Nothing acknowledged is changed by an opening that fails.
+pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> Result<(Start, Recovery)> {
+    place.create_dirs()?;
+    let warnings = check_filesystem(place, options)?;
+    let lock = take_lock(place, clock)?;
+    let (mut start, mut recovery) = match survey(place)? {
+        None => create(place, options, clock, lock)?,
+        Some(survey) if survey.is_clean() => resume(place, survey, lock)?,
+        Some(survey) => recover(place, options, clock, survey, lock)?,
+    };
+    recovery.epoch = start.meta.epoch;
+    recovery.warnings = warnings;
+    start.meta.clean = None;
+    Ok((start, recovery))
+}
+
+/// Refuses file systems that cannot keep the promises.
+///
+/// # Errors
+/// [`Error::UnsupportedFilesystem`], [`Error::Io`].
+pub fn check_filesystem(place: &Place, options: &Options) -> Result<Vec<String>> {
+    let judged = place.vfs.filesystem(&place.path);
+    match judged.map_err(|error| Error::io(&place.path, "look at the file system of", error))? {
+        Filesystem::Dependable => Ok(Vec::new()),
+        Filesystem::Doubtful(caveat) => Ok(vec![format!("{} lies on {caveat}", place.path.display())]),
+        Filesystem::Unsupported(kind) if options.force_filesystem => {
+            Ok(vec![format!("{} lies on {kind}; its use was forced", place.path.display())])
+        }
+        Filesystem::Unsupported(kind) => {
+            Err(Error::UnsupportedFilesystem { path: place.path.clone(), kind: kind.to_owned() })
+        }
+    }
+}
+
+fn take_lock(place: &Place, clock: &dyn Clock) -> Result<Box<dyn Lock>> {
+    let path = place.lock_path();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let holder = format!("pid={} host={host} started_ns={}", std::process::id(), clock.now_ns());
+    let taken = place.vfs.try_lock(&path, &holder).map_err(|error| Error::io(&path, "lock", error))?;
+    taken.map_err(|content| {
+        let field = |name: &str| {
+            let value = content.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            value.map(str::to_owned)
+        };
+        Error::Locked {
+            path: place.path.clone(),
+            pid: field("pid").and_then(|pid| pid.parse().ok()),
+            host: field("host"),
+            started: field("started_ns"),
+        }
+    })
+}
+
+fn create(place: &Place, options: &Options, clock: &dyn Clock, lock: Box<dyn Lock>) -> Result<(Start, Recovery)> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| Error::io(&place.path, "make an id for", std::io::Error::other(error)))?;
+    let mut meta = Meta {
+        log_id: uuid::Builder::from_random_bytes(random).into_uuid().into_bytes(),
+        generation: 0,
+        first_seq: 0,
+        first_segment: 0,
+        newest_segment: 0,
+        highest_segment: 0,
+        epoch: 1,
+        clean: None,
+        cut: None,
+        created_ns: clock.now_ns(),
+    };
+    place.create_meta(&meta)?;
+    let segment = begin_segment(place, options, clock, &mut meta, 0, None)?;
+    let start = starting_at(meta, vec![segment], Heads::default(), lock);
+    Ok((start, Recovery { created: true, clean: true, ..Recovery::default() }))
+}
+
+/// After a clean close: on in the same segment.
+fn resume(place: &Place, survey: Survey, lock: Box<dyn Lock>) -> Result<(Start, Recovery)> {
+    let mut recovery = Recovery::of(&survey);
+    let mut meta = survey.meta;
+    meta.clean = None;
+    meta.newest_segment = survey.last_segment();
+    // ORDER: the clean mark is gone before the first append, and no spare goes while META still names it.
+    place.write_meta(&mut meta)?;
+    place.remove_segments(&survey.spares, &survey.listing.prepared)?;
+    recovery.removed_spares = survey.spares;
+    let start = Start { meta, segments: survey.segments, heads: survey.heads, position: survey.end, lock };
+    Ok((start, recovery))
+}
+
+/// After any other end.
+fn recover(
+    place: &Place,
+    options: &Options,
+    clock: &dyn Clock,
+    survey: Survey,
+    lock: Box<dyn Lock>,
+) -> Result<(Start, Recovery)> {
+    let mut recovery = Recovery::of(&survey);
+    let cut = set_aside(place, &survey)?;
+    write_once_more(place, &survey)?;
+    let mut meta = survey.meta;
+    meta.clean = None;
+    meta.epoch += 1;
+    meta.newest_segment = survey.last_segment();
+    let end = Mark { segment: survey.last_segment(), offset: survey.end.offset as u64, next_seq: survey.end.next_seq };
+    let cut_here = (!survey.segments.is_empty()).then_some(end);
+    meta.cut = cut_here;
+    // ORDER: the survivors are durable before META says that the log ends behind them.
+    place.write_meta(&mut meta)?;
+    let segment = begin_segment(place, options, clock, &mut meta, survey.end.next_seq, cut_here)?;
+    place.remove_segments(&survey.spares, &survey.listing.prepared)?;
+    recovery.removed_spares = survey.spares;
+    recovery.cut = cut;
+    let mut segments = survey.segments;
+    segments.push(segment);
+    Ok((starting_at(meta, segments, survey.heads, lock), recovery))
+}
+
+fn starting_at(meta: Meta, segments: Vec<Arc<Segment>>, heads: Heads, lock: Box<dyn Lock>) -> Start {
+    let next_seq = segments.last().map_or(0, |segment| segment.entry.first_seq);
+    let position = Position { offset: RECORDS_OFFSET, next_seq, names: Arc::default() };
+    Start { meta, segments, heads, position, lock }
+}
+
+/// Copies what lies beyond the last good record to quarantine, and moves later segments there.
+fn set_aside(place: &Place, survey: &Survey) -> Result<Option<Cut>> {
+    let mut files = Vec::new();
+    let mut quarantined_bytes = 0;
+    if let Some(last) = survey.segments.last() {
+        let beyond = bytes_beyond(place, last, survey.end.offset as u64)?;
+        if !beyond.is_empty() {
+            quarantined_bytes += beyond.len() as u64;
+            files.push(place.quarantine_tail(last.header.number, survey.end.offset as u64, &beyond)?);
+        }
+    }
+    for number in &survey.cut_off {
+        files.push(place.quarantine_segment(*number)?);
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let what = survey.fault.clone().unwrap_or_else(|| "bytes behind the last record".to_owned());
+    Ok(Some(Cut {
+        segment: survey.last_segment(),
+        offset: survey.end.offset as u64,
+        next_seq: survey.end.next_seq,
+        reason: format!("{what}; events acknowledged after the last stored watermark may be among what was cut"),
+        quarantined_bytes,
+        quarantine_files: files,
+    }))
+}
+
+/// What a segment holds from `offset` up to its last byte that is not zero.
+fn bytes_beyond(place: &Place, segment: &Segment, offset: u64) -> Result<Vec<u8>> {
+    let path = &segment.path;
+    let file = place.vfs.open(path, false).map_err(|error| Error::io(path, "open", error))?;
+    let size = usize::try_from(segment.header.file_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; size];
+    file.read_at(offset, &mut bytes).map_err(|error| Error::io(path, "read", error))?;
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(used);
+    Ok(bytes)
+}
+
+/// Writes the surviving bytes above the watermark again and syncs them: after a failed sync the kernel may call pages clean
+/// that never reached the disk, so they are not believed in place.
+fn write_once_more(place: &Place, survey: &Survey) -> Result<()> {
+    let known = survey.watermark.unwrap_or_default();
+    let last = survey.last_segment();
+    for segment in survey.segments.iter().filter(|segment| segment.header.number >= known.segment) {
+        let number = segment.header.number;
+        let path = &segment.path;
+        let file = place.reopen_segment(number)?;
+        let from = if number == known.segment { known.offset } else { ENTRY_OFFSET as u64 };
+        let end = if number == last { survey.end.offset as u64 } else { segment.header.file_bytes };
+        copy_onto_itself(&*file, from, end, path.clone())?;
+        file.sync_data().map_err(|error| Error::io(path, "sync", error))?;
+    }
+    Ok(())
+}
+
+fn copy_onto_itself(file: &dyn File, from: u64, end: u64, path: PathBuf) -> Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = from;
+    while at < end {
+        let count = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+        let chunk = buffer.get_mut(..count).unwrap_or_default();
+        let copied = file.read_at(at, chunk).and_then(|()| file.write_at(at, chunk));
+        copied.map_err(|error| Error::io(&path, "write once more", error))?;
+        at += count as u64;
+    }
+    Ok(())
+}
+
+/// Prepares and enters the first segment of an epoch.
+fn begin_segment(
+    place: &Place,
+    options: &Options,
+    clock: &dyn Clock,
+    meta: &mut Meta,
+    first_seq: u64,
+    before: Option<Mark>,
+) -> Result<Arc<Segment>> {
+    let number = meta.highest_segment + 1;
+    let header = SegmentHeader {
+        log_id: meta.log_id,
+        number,
+        epoch: meta.epoch,
+        file_bytes: FIRST_SEGMENT_BYTES.min(options.segment_bytes),
+        created_ns: clock.now_ns(),
+    };
+    let file = place.prepare_segment(&header)?;
+    meta.newest_segment = number;
+    meta.highest_segment = number;
+    if before.is_none() {
+        meta.first_segment = number;
+    }
+    place.write_meta(meta)?;
+    let before = before.unwrap_or_default();
+    let entry =
+        Entry { first_seq, entered_ns: clock.now_ns(), prev_segment: before.segment, prev_end: before.offset };
+    let path = place.segment_path(number);
+    file.write_at(ENTRY_OFFSET as u64, &entry.encode(meta.epoch)).map_err(|error| Error::io(&path, "write", error))?;
+    // A reader of an older epoch finds its way here only by this entry; it is durable before the first append.
+    file.sync_data().map_err(|error| Error::io(&path, "sync", error))?;
+    Ok(Arc::new(Segment::new(path, header, entry)))
+}

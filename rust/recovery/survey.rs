@@ -1,0 +1,267 @@
+//! Finding out what a log holds, changing nothing.
+//!
+//! Owns the question that a checksum cannot answer: is a bad record a torn tail or damage? A durable watermark answers it
+//! (R16). Below it anything wrong is [`Error::Corrupt`]; at or above it the log ends there. Readers and writers, and
+//! repeated openings after further crashes, come to the same answer.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    error::{Error, Result},
+    format::{
+        Fixed, RecordFault,
+        meta::{Mark, Meta},
+    },
+    place::{Listing, OpenedSegment, Place},
+    segment::{Position, Segment, Step, Walk, note_mark},
+    tail::{Head, Heads},
+};
+
+/// What a log holds.
+pub struct Survey {
+    /// META.
+    pub meta: Meta,
+    /// The segments that count, oldest first.
+    pub segments: Vec<Arc<Segment>>,
+    /// The aggregates.
+    pub heads: Heads,
+    /// Where the records end: in the last segment, if there is one.
+    pub end: Position,
+    /// Why they end there; `None`: the rest was never written.
+    pub fault: Option<String>,
+    /// Whether the last record is an end record.
+    pub is_ended: bool,
+    /// Segments behind a torn tail; none of their events can be served.
+    pub cut_off: Vec<u64>,
+    /// Prepared segments that nobody entered.
+    pub spares: Vec<u64>,
+    /// Left-overs and files that are none of ours.
+    pub listing: Listing,
+    /// Everything below is known to be durable.
+    pub watermark: Option<Mark>,
+    /// Events found.
+    pub event_count: u64,
+}
+
+impl Survey {
+    /// Number of the last segment that counts; 0 for none.
+    #[must_use]
+    pub fn last_segment(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.header.number)
+    }
+
+    /// Whether a clean close ended the log exactly here.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let here = Mark {
+            segment: self.last_segment(),
+            offset: self.end.offset as u64,
+            next_seq: self.end.next_seq,
+        };
+        let is_whole = self.fault.is_none() && !self.is_ended && self.cut_off.is_empty();
+        is_whole && !self.segments.is_empty() && self.meta.clean == Some(here)
+    }
+}
+
+/// Surveys the log at `place`; `None` where there is none.
+///
+/// # Errors
+/// [`Error::Corrupt`] for damage below the watermark, [`Error::Version`], [`Error::Io`].
+pub fn survey(place: &Place) -> Result<Option<Survey>> {
+    let Some(meta) = place.read_meta()? else {
+        return match place.list() {
+            Ok(listing) if !listing.segments.is_empty() => {
+                Err(Error::corrupt(place.meta_path(), 0, "META is missing, but there are segments"))
+            }
+            _ => Ok(None),
+        };
+    };
+    let listing = place.list()?;
+    let opened = open_all(place, &meta, &listing)?;
+    let watermark = highest_watermark(&meta, &opened);
+    let mut spares = Vec::new();
+    let mut cut_off = Vec::new();
+    let mut chain = Vec::new();
+    for segment in opened {
+        match segment.entry {
+            Some(entry) => chain.push(Segment::new(segment.path, segment.header, entry)),
+            None if segment.is_spare => spares.push(segment.header.number),
+            None => cut_off.push(segment.header.number),
+        }
+    }
+    check_chain(place, &meta, &chain)?;
+    let mut survey = Survey {
+        end: Position { offset: 0, next_seq: meta.first_seq, names: Arc::default() },
+        meta,
+        segments: Vec::new(),
+        heads: Heads::default(),
+        fault: None,
+        is_ended: false,
+        cut_off,
+        spares,
+        listing,
+        watermark,
+        event_count: 0,
+    };
+    survey.walk_chain(place, chain)?;
+    Ok(Some(survey))
+}
+
+/// Opens every segment file; a file that META or an end record promises and that is gone is corruption.
+fn open_all(place: &Place, meta: &Meta, listing: &Listing) -> Result<Vec<OpenedSegment>> {
+    let newest = meta.newest_segment;
+    if newest != 0 && !listing.segments.contains(&newest) && !place.is_quarantined(newest)? {
+        return Err(missing(place.segment_path(newest), "META names it as the newest segment"));
+    }
+    listing.segments.iter().map(|number| place.open_segment(*number, &meta.log_id)).collect()
+}
+
+fn missing(path: PathBuf, why: &str) -> Error {
+    Error::corrupt(path, 0, format!("the file is missing: {why}"))
+}
+
+/// The highest place below which everything is durable: of all sources, the maximum.
+fn highest_watermark(meta: &Meta, opened: &[OpenedSegment]) -> Option<Mark> {
+    let stored = opened.iter().filter_map(|segment| segment.watermark).map(|mark| Mark {
+        segment: mark.segment,
+        offset: mark.durable_offset,
+        next_seq: mark.durable_seq.map_or(0, |seq| seq + 1),
+    });
+    // A new epoch is entered only once everything before it was synced.
+    let mut epoch = None;
+    let mut of_epochs = Vec::new();
+    for (header, entry) in opened.iter().filter_map(|segment| Some((segment.header, segment.entry?))) {
+        if epoch.replace(header.epoch).is_some_and(|before| before != header.epoch) {
+            of_epochs.push(Mark { segment: entry.prev_segment, offset: entry.prev_end, next_seq: entry.first_seq });
+        }
+    }
+    stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).max_by_key(|mark| (mark.segment, mark.offset))
+}
+
+/// Every segment names the one before it; the first is the one META names.
+fn check_chain(place: &Place, meta: &Meta, chain: &[Segment]) -> Result<()> {
+    let Some(first) = chain.first() else { return Ok(()) };
+    if first.header.number != meta.first_segment {
+        return Err(missing(place.segment_path(meta.first_segment), "META names it as the first segment"));
+    }
+    if first.entry.first_seq != meta.first_seq {
+        return Err(Error::corrupt(&first.path, 0, "its first position is not the one in META"));
+    }
+    for pair in chain.windows(2) {
+        let [before, after] = pair else { continue };
+        if after.entry.prev_segment != before.header.number {
+            let path = place.segment_path(after.entry.prev_segment);
+            return Err(missing(path, &format!("segment {} follows it", after.header.number)));
+        }
+        if after.header.number > meta.highest_segment {
+            return Err(Error::corrupt(place.meta_path(), 0, "META is older than the newest segment"));
+        }
+    }
+    Ok(())
+}
+
+impl Survey {
+    fn walk_chain(&mut self, place: &Place, chain: Vec<Segment>) -> Result<()> {
+        let mut chain = chain.into_iter().map(Arc::new).peekable();
+        while let Some(segment) = chain.next() {
+            let stop = self.walk_segment(place, &segment)?;
+            self.segments.push(Arc::clone(&segment));
+            let follower = chain.peek();
+            if follower.is_some_and(|next| self.leads_to(&segment, next, &stop)) {
+                continue;
+            }
+            self.judge(&segment, &stop)?;
+            match stop {
+                Step::End { next_segment } if follower.is_none() => {
+                    let is_there = self.spares.contains(&next_segment) || self.cut_off.contains(&next_segment);
+                    if !is_there && !place.is_quarantined(next_segment)? {
+                        let why = format!("the end record of segment {} names it", segment.header.number);
+                        return Err(missing(place.segment_path(next_segment), &why));
+                    }
+                    self.is_ended = true;
+                }
+                Step::Fault(fault) => self.fault = Some(fault.to_string()),
+                _ => {}
+            }
+            break;
+        }
+        // ORDER: quarantined from the last to the first, so that an interrupted recovery leaves a whole chain.
+        self.cut_off.extend(chain.map(|segment| segment.header.number));
+        self.cut_off.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(())
+    }
+
+    /// Whether the records of `segment` go on in `next`: behind its end record, or behind the cut of a new epoch.
+    fn leads_to(&self, segment: &Segment, next: &Segment, stop: &Step) -> bool {
+        let meets = next.entry.prev_end == self.end.offset as u64 && next.entry.first_seq == self.end.next_seq;
+        let is_new_epoch = next.header.epoch > segment.header.epoch;
+        match stop {
+            Step::End { next_segment } => meets && (is_new_epoch || *next_segment == next.header.number),
+            _ => meets && is_new_epoch,
+        }
+    }
+
+    fn walk_segment(&mut self, place: &Place, segment: &Segment) -> Result<Step> {
+        let mut walk = segment.walk(&*place.vfs)?;
+        if walk.position.next_seq != self.end.next_seq {
+            return Err(Error::corrupt(&segment.path, 0, "its first position does not follow the segment before"));
+        }
+        let mut marks = Vec::new();
+        let stop = loop {
+            match walk.step() {
+                Step::Event(fixed) => {
+                    note_mark(&mut marks, fixed.seq, walk.record_offset);
+                    self.note_head(&walk, fixed);
+                    self.event_count += 1;
+                }
+                stop => break stop,
+            }
+        };
+        self.end = walk.position.clone();
+        segment.learn(&walk.position, marks);
+        Ok(stop)
+    }
+
+    fn note_head(&mut self, walk: &Walk, fixed: Fixed) {
+        if let Ok(view) = walk.view(fixed)
+            && let Some(id) = view.aggregate_id
+        {
+            let head = Head { seq: fixed.seq, version: fixed.aggregate_version };
+            id.with_text(|text| self.heads.set(text, head));
+        }
+    }
+
+    /// A torn tail is at or above the watermark; everything else is damage.
+    fn judge(&self, segment: &Segment, stop: &Step) -> Result<()> {
+        let offset = self.end.offset as u64;
+        if let Step::Fault(fault) = stop {
+            refuse_future(&segment.path, fault)?;
+        }
+        let here = (segment.header.number, offset);
+        let Some(mark) = self.watermark.filter(|mark| here < (mark.segment, mark.offset)) else {
+            return Ok(());
+        };
+        let what = match stop {
+            Step::Fault(fault) => fault.to_string(),
+            Step::Pending => "the records end here".to_owned(),
+            Step::End { .. } | Step::Event(_) => "the segment that follows is not the next one".to_owned(),
+        };
+        let why = format!("{what}, below the watermark (segment {}, byte {})", mark.segment, mark.offset);
+        Err(Error::corrupt(&segment.path, offset, why))
+    }
+}
+
+/// Records of a newer build refuse the log; they are no damage (R2).
+///
+/// # Errors
+/// [`Error::Version`].
+pub fn refuse_future(path: &std::path::Path, fault: &RecordFault) -> Result<()> {
+    match fault {
+        RecordFault::UnknownKind(_) | RecordFault::UnknownFlags(_) => Err(Error::Version {
+            path: path.to_owned(),
+            found: fault.to_string(),
+            supported: "kinds 1 to 4 and the flags of format version 1".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}

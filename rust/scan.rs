@@ -1,0 +1,374 @@
+//! Reading in the order of the log: from a position, through filters, across segments, to the end and beyond it.
+//!
+//! A scan is a cursor. Reading stops where nothing is committed; following is the same scan, asked again. Owns filters and
+//! the step from one segment to the next; loading one aggregate walks its chain back where that is shorter.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{Error, Result},
+    format::{Fixed, Names, RecordFault, RecordView},
+    recovery::refuse_future,
+    segment::{Segment, Step, Walk},
+    shelf::Shelf,
+    tail::Head,
+};
+
+/// Longest sleep of a waiting scan.
+const LONGEST_NAP: Duration = Duration::from_millis(1);
+/// How often a waiting reader looks at the directory for a new segment.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Walking back costs about this many record headers for each event (the index' stride, there and back).
+const CHAIN_COST: u64 = 64;
+
+/// Which time a time filter means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeOf {
+    /// Of the append.
+    #[default]
+    Append,
+    /// The event's own, or of the append where it has none.
+    Event,
+}
+
+/// What to read. The default is everything.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Exclusive; `None`: from the oldest event kept.
+    pub after: Option<u64>,
+    /// Inclusive.
+    pub up_to: Option<u64>,
+    /// Inclusive, ns since 1970 UTC.
+    pub since: Option<i64>,
+    /// Exclusive, ns since 1970 UTC.
+    pub until: Option<i64>,
+    /// Which time the two mean. Times may step back: each event is tested (no bisection).
+    pub time: TimeOf,
+    /// At most so many events.
+    pub limit: Option<u64>,
+    /// Only these types.
+    pub types: Option<Vec<String>>,
+    /// Only this aggregate.
+    pub aggregate_id: Option<String>,
+    /// Only what is durable at the start of the read.
+    pub durable: bool,
+}
+
+/// An event as it is stored; owns a copy of its record.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// The whole record.
+    pub bytes: Box<[u8]>,
+    /// Its fixed part.
+    pub fixed: Fixed,
+    /// The dictionary that resolves its numbers; shared.
+    pub names: Arc<Names>,
+    /// Epoch of its segment.
+    pub epoch: u32,
+}
+
+impl StoredEvent {
+    /// The event, decoded.
+    ///
+    /// # Errors
+    /// None for events that a scan gave out: it decoded each once.
+    pub fn view(&self) -> std::result::Result<RecordView<'_>, RecordFault> {
+        RecordView::parse(&self.bytes, self.fixed, &self.names)
+    }
+}
+
+/// A cursor; independent of the handle it came from.
+pub struct Scan {
+    shelf: Arc<Shelf>,
+    filter: Filter,
+    next_seq: u64,
+    left: u64,
+    cursor: Option<Cursor>,
+    chain: Option<VecDeque<u64>>,
+    skipped_before: u64,
+    looked: Instant,
+    /// In the writer's process: events up to here are committed, so not finding one is damage.
+    expected: Option<u64>,
+}
+
+struct Filter {
+    up_to: Option<u64>,
+    since: Option<i64>,
+    until: Option<i64>,
+    time: TimeOf,
+    types: Option<HashSet<String>>,
+    aggregate_id: Option<String>,
+}
+
+struct Cursor {
+    segment: Arc<Segment>,
+    walk: Walk,
+    /// Behind the end record.
+    is_ended: bool,
+    /// The commit word at which the walk could not go on: a torn tail stays one until it changes.
+    stuck_at: Option<u32>,
+}
+
+/// Where one step of a scan got to.
+enum Progress {
+    Event(Fixed),
+    Moved,
+    Nothing,
+}
+
+impl Scan {
+    /// A scan of `query`; `head` is its aggregate's newest event, which allows a walk along the chain.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if `after` lies before the oldest event kept.
+    pub fn new(shelf: Arc<Shelf>, query: Query, head: Option<Head>) -> Result<Self> {
+        shelf.look_for_news()?;
+        let first_seq = shelf.first_seq();
+        let start = query.after.map_or(first_seq, |after| after.saturating_add(1));
+        if start < first_seq {
+            return Err(Error::Truncated { first_seq });
+        }
+        let mut scan = Self {
+            shelf,
+            next_seq: start,
+            left: query.limit.unwrap_or(u64::MAX),
+            filter: Filter {
+                up_to: query.up_to,
+                since: query.since,
+                until: query.until,
+                time: query.time,
+                types: query.types.map(|types| types.into_iter().collect()),
+                aggregate_id: query.aggregate_id,
+            },
+            cursor: None,
+            chain: None,
+            skipped_before: 0,
+            looked: Instant::now(),
+            expected: None,
+        };
+        if let Some(head) = head {
+            scan.plan_chain(head)?;
+        }
+        Ok(scan)
+    }
+
+    /// Of a log whose writer is in this process: everything up to `seq` is known to be committed.
+    #[must_use]
+    pub fn expecting(mut self, seq: Option<u64>) -> Self {
+        self.expected = seq;
+        self
+    }
+
+    /// Offset behind the last record examined, in its segment.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.cursor.as_ref().map_or(0, |cursor| cursor.walk.position.offset)
+    }
+
+    /// Collects the positions of one aggregate from its newest event back, where that is shorter than a scan.
+    fn plan_chain(&mut self, head: Head) -> Result<()> {
+        let range = head.seq.min(self.filter.up_to.unwrap_or(u64::MAX)).saturating_sub(self.next_seq);
+        if (u64::from(head.version) + 1).saturating_mul(CHAIN_COST) > range {
+            return Ok(());
+        }
+        let mut chain = VecDeque::new();
+        let mut at = Some(head.seq);
+        while let Some(seq) = at.filter(|seq| *seq >= self.next_seq) {
+            if self.filter.up_to.is_none_or(|last| seq <= last) {
+                chain.push_front(seq);
+            }
+            at = self.fetch(seq)?.fixed.aggregate_prev.filter(|prev| *prev < seq);
+        }
+        self.chain = Some(chain);
+        Ok(())
+    }
+
+    /// The event at `seq`.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] where it is no longer kept, [`Error::Corrupt`] where it should be and is not.
+    pub fn fetch(&self, seq: u64) -> Result<StoredEvent> {
+        let first_seq = self.shelf.first_seq();
+        let segment = self.shelf.holding(seq).filter(|_| seq >= first_seq).ok_or(Error::Truncated { first_seq })?;
+        let mut walk = segment.walk_near(&*self.shelf.place.vfs, seq)?;
+        loop {
+            match walk.step() {
+                Step::Event(fixed) if fixed.seq == seq => return Ok(stored(&segment, &walk, fixed)),
+                Step::Event(_) => {}
+                _ => {
+                    let offset = walk.position.offset as u64;
+                    return Err(Error::corrupt(&segment.path, offset, format!("event {seq} is not there")));
+                }
+            }
+        }
+    }
+
+    /// Position up to which everything was examined.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        self.next_seq.checked_sub(1)
+    }
+
+    /// Ignorable records passed.
+    #[must_use]
+    pub fn skipped_records(&self) -> u64 {
+        self.skipped_before + self.cursor.as_ref().map_or(0, |cursor| cursor.walk.skipped_records)
+    }
+
+    /// Whether nothing more can come: the limit or `up_to` is reached.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let is_chain_done = self.chain.as_ref().is_some_and(VecDeque::is_empty);
+        self.left == 0 || is_chain_done || self.filter.up_to.is_some_and(|last| self.next_seq > last)
+    }
+
+    /// Adds matching events to `batch`, until it has `max_events` or `max_bytes` more, or until nothing more is
+    /// committed. Nothing added means the end for now; another call goes on from there.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] at damage below the watermark, [`Error::Version`], [`Error::Io`], [`Error::Truncated`].
+    pub fn next_batch(&mut self, batch: &mut Vec<StoredEvent>, max_events: usize, max_bytes: usize) -> Result<()> {
+        let full = batch.len().saturating_add(max_events);
+        let mut bytes = 0;
+        while batch.len() < full && bytes < max_bytes && !self.is_done() {
+            let Some(event) = self.next_match()? else { break };
+            bytes += event.bytes.len();
+            self.left -= 1;
+            batch.push(event);
+        }
+        Ok(())
+    }
+
+    fn next_match(&mut self) -> Result<Option<StoredEvent>> {
+        while let Some(chain) = &mut self.chain {
+            let Some(seq) = chain.pop_front() else { return Ok(None) };
+            let event = self.fetch(seq)?;
+            self.next_seq = seq + 1;
+            if event.view().is_ok_and(|view| self.filter.accepts(&view)) {
+                return Ok(Some(event));
+            }
+        }
+        loop {
+            match self.progress()? {
+                Progress::Nothing => return Ok(None),
+                Progress::Moved => {}
+                Progress::Event(fixed) => {
+                    if let Some(event) = self.accept(fixed) {
+                        return Ok(Some(event));
+                    }
+                    if self.is_done() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, fixed: Fixed) -> Option<StoredEvent> {
+        let cursor = self.cursor.as_ref()?;
+        if fixed.seq < self.next_seq || self.filter.up_to.is_some_and(|last| fixed.seq > last) {
+            return None;
+        }
+        self.next_seq = fixed.seq + 1;
+        let view = cursor.walk.view(fixed).ok()?;
+        self.filter.accepts(&view).then(|| stored(&cursor.segment, &cursor.walk, fixed))
+    }
+
+    fn progress(&mut self) -> Result<Progress> {
+        let vfs = &*self.shelf.place.vfs;
+        let Some(cursor) = &mut self.cursor else {
+            let first_seq = self.shelf.first_seq();
+            if self.next_seq < first_seq {
+                return Err(Error::Truncated { first_seq });
+            }
+            let Some(segment) = self.shelf.holding(self.next_seq) else { return Ok(Progress::Nothing) };
+            let walk = segment.walk_near(vfs, self.next_seq)?;
+            self.cursor = Some(Cursor { segment, walk, is_ended: false, stuck_at: None });
+            return Ok(Progress::Moved);
+        };
+        if !cursor.is_ended {
+            match cursor.walk.step() {
+                Step::Event(fixed) => return Ok(Progress::Event(fixed)),
+                Step::End { .. } => cursor.is_ended = true,
+                Step::Pending => cursor.stuck_at = Some(0),
+                Step::Fault(fault) => {
+                    refuse_future(&cursor.segment.path, &fault)?;
+                    let offset = cursor.walk.position.offset;
+                    let is_committed = self.expected.is_some_and(|seq| cursor.walk.position.next_seq <= seq);
+                    if is_committed || self.shelf.is_below_watermark(&cursor.segment, offset) {
+                        return Err(Error::corrupt(&cursor.segment.path, offset as u64, fault.to_string()));
+                    }
+                    cursor.stuck_at = cursor.walk.pending_word();
+                }
+            }
+        }
+        let Some(next) = self.shelf.follower(&cursor.segment, cursor.walk.position.offset) else {
+            return Ok(Progress::Nothing);
+        };
+        self.skipped_before += cursor.walk.skipped_records;
+        let walk = next.walk(vfs)?;
+        *cursor = Cursor { segment: next, walk, is_ended: false, stuck_at: None };
+        Ok(Progress::Moved)
+    }
+
+    /// Waits, at most `timeout`, until there may be more: looks, then naps, ever longer up to a millisecond. True when
+    /// the next batch is worth a try.
+    ///
+    /// # Errors
+    /// As [`Shelf::look_for_news`].
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        let end = Instant::now() + timeout;
+        let mut nap = Duration::from_micros(20);
+        loop {
+            if self.has_news()? {
+                return Ok(true);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            thread::sleep(nap.min(left));
+            nap = (nap * 2).min(LONGEST_NAP);
+        }
+    }
+
+    fn has_news(&mut self) -> Result<bool> {
+        if self.looked.elapsed() >= LOOK_INTERVAL {
+            self.looked = Instant::now();
+            self.shelf.look_for_news()?;
+        }
+        let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
+        let is_committed = !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
+        Ok(is_committed || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some())
+    }
+}
+
+fn stored(segment: &Segment, walk: &Walk, fixed: Fixed) -> StoredEvent {
+    StoredEvent {
+        bytes: walk.record().into(),
+        fixed,
+        names: Arc::clone(&walk.position.names),
+        epoch: segment.header.epoch,
+    }
+}
+
+impl Filter {
+    fn accepts(&self, view: &RecordView<'_>) -> bool {
+        let time = match self.time {
+            TimeOf::Append => view.fixed.ts_ns,
+            TimeOf::Event => view.event_time_ns.unwrap_or(view.fixed.ts_ns),
+        };
+        let is_wanted_aggregate = |wanted: &String| {
+            view.aggregate_id.is_some_and(|id| id.with_text(|text| text == wanted))
+        };
+        self.since.is_none_or(|since| time >= since)
+            && self.until.is_none_or(|until| time < until)
+            && self.types.as_ref().is_none_or(|types| types.contains(view.event_type))
+            && self.aggregate_id.as_ref().is_none_or(is_wanted_aggregate)
+    }
+}

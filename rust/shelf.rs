@@ -1,0 +1,134 @@
+//! The segments of one log as this process knows them, and how a reader learns of new ones.
+//!
+//! Owns the list. In the writer's process each roll appends to it; a reader looks at the directory, where an entered
+//! segment names the one before it. Refuses to know what is in a segment.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::{
+    error::{Error, Result},
+    place::{OpenedSegment, Place},
+    segment::Segment,
+};
+
+/// Whether new segments are announced by the writer in this process, or have to be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The writer is here.
+    Announced,
+    /// The writer, if any, is another process.
+    LookedFor,
+}
+
+/// See the module's first paragraph.
+pub struct Shelf {
+    /// Where the files lie.
+    pub place: Place,
+    log_id: [u8; 16],
+    news: News,
+    segments: RwLock<Vec<Arc<Segment>>>,
+}
+
+impl Shelf {
+    /// A shelf of `segments`, oldest first.
+    #[must_use]
+    pub fn new(place: Place, log_id: [u8; 16], news: News, segments: Vec<Arc<Segment>>) -> Self {
+        Self { place, log_id, news, segments: RwLock::new(segments) }
+    }
+
+    /// All segments, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the list; used by the writer, whose lock is taken for moments only.
+    pub fn update(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        change(&mut self.segments.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Position of the oldest event kept.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.with(|segments| segments.first().map_or(0, |segment| segment.entry.first_seq))
+    }
+
+    /// The segment that holds `seq`, or will; the oldest one for anything before it.
+    #[must_use]
+    pub fn holding(&self, seq: u64) -> Option<Arc<Segment>> {
+        self.with(|segments| {
+            let behind = segments.partition_point(|segment| segment.entry.first_seq <= seq);
+            segments.get(behind.saturating_sub(1)).cloned()
+        })
+    }
+
+    /// The segment in which the records go on behind `end` of `segment`.
+    #[must_use]
+    pub fn follower(&self, segment: &Segment, end: usize) -> Option<Arc<Segment>> {
+        let follows = |next: &&Arc<Segment>| {
+            next.entry.prev_segment == segment.header.number && next.entry.prev_end == end as u64
+        };
+        self.with(|segments| segments.iter().rev().find(follows).cloned())
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&[Arc<Segment>]) -> T) -> T {
+        look(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the directory for segments entered since the last look. Nothing to do beside the writer.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`], [`Error::Version`].
+    pub fn look_for_news(&self) -> Result<()> {
+        if self.news == News::Announced {
+            return Ok(());
+        }
+        let newest = self.with(|segments| segments.last().map_or(0, |segment| segment.header.number));
+        for number in self.place.list()?.segments.into_iter().filter(|number| *number > newest) {
+            let opened = match self.place.open_segment(number, &self.log_id) {
+                Ok(opened) => opened,
+                // A spare of a writer that is gone; the next one removed it under our eyes.
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            self.accept(opened);
+        }
+        Ok(())
+    }
+
+    fn accept(&self, opened: OpenedSegment) {
+        let Some(entry) = opened.entry else { return };
+        self.update(|segments| {
+            let is_next = segments.last().is_none_or(|last| last.header.number < opened.header.number);
+            if is_next {
+                segments.push(Arc::new(Segment::new(opened.path, opened.header, entry)));
+            }
+        });
+    }
+
+    /// Whether `offset` of `segment` lies below what is stored as durable: a fault there is damage, never a torn tail.
+    #[must_use]
+    pub fn is_below_watermark(&self, segment: &Segment, offset: usize) -> bool {
+        let here = (segment.header.number, offset as u64);
+        let newer = self.list().into_iter().rev().take_while(|other| other.header.number >= here.0);
+        let marks = newer.filter_map(|other| {
+            let file = self.place.vfs.open(&other.path, false).ok()?;
+            let mark = self.place.read_watermark(&*file, &other.header)?;
+            Some((mark.segment, mark.durable_offset))
+        });
+        let clean = self.place.read_meta().ok().flatten().and_then(|meta| meta.clean);
+        marks.chain(clean.map(|mark| (mark.segment, mark.offset))).any(|mark| mark > here)
+    }
+
+    /// Newest event that a stored watermark calls durable.
+    #[must_use]
+    pub fn watermark_seq(&self) -> Option<u64> {
+        let stored = self.list().into_iter().rev().find_map(|segment| {
+            let file = self.place.vfs.open(&segment.path, false).ok()?;
+            self.place.read_watermark(&*file, &segment.header)?.durable_seq
+        });
+        let meta = self.place.read_meta().ok().flatten();
+        let marks = meta.into_iter().flat_map(|meta| [meta.clean, meta.cut]).flatten();
+        marks.filter_map(|mark| mark.next_seq.checked_sub(1)).chain(stored).max()
+    }
+}

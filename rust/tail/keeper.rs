@@ -1,0 +1,167 @@
+//! The keeper: the writer's background thread.
+//!
+//! Syncs each interval or when asked, stores the watermark when nothing happens, has the next segment ready, and faults in
+//! the pages ahead of the appender (R10). Holds the tail weakly, so that a log that is dropped takes its thread along.
+//! Never touches Python. A keeper that dies poisons the log (R14).
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::Tail;
+use crate::{
+    config::Durability,
+    error::{Error, Result},
+    format::segment::PAGE_BYTES,
+};
+
+/// Passes without anything to sync before the watermark is stored: a quiet log is not synced twice for each event.
+const IDLE_PASSES: u32 = 10;
+/// Pages are faulted in this many bytes at a time: a larger step would hold the address space's lock for longer.
+const POPULATE_STEP_BYTES: usize = 64 * 1024;
+/// The window ahead of the appender: four times what the last interval took, within these bounds. Each populated page
+/// is dirty and gets written by the next sync, so a quiet log must not keep a large window.
+const POPULATE_AHEAD_BYTES: std::ops::RangeInclusive<usize> = 64 * 1024..=4 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+struct Wants {
+    sync: bool,
+    spare: bool,
+    stop: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    wants: Mutex<Wants>,
+    changed: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Signal {
+    fn lock(&self) -> MutexGuard<'_, Wants> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a sync now.
+    pub fn want_sync(&self) {
+        self.lock().sync = true;
+        self.changed.notify_one();
+    }
+
+    /// Asks for a look at the spare.
+    pub fn want_spare(&self) {
+        self.lock().spare = true;
+        self.changed.notify_one();
+    }
+
+    /// Ends the thread and waits for it, unless it is the caller.
+    pub fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread.filter(|keeper| keeper.thread().id() != thread::current().id()) {
+            let _died_poisons_by_itself = thread.join();
+        }
+    }
+
+    /// Waits for a wish, at most `interval`.
+    fn wait(&self, interval: Duration) -> Wants {
+        let wants = self.lock();
+        let is_idle = |wants: &mut Wants| !(wants.sync || wants.spare || wants.stop);
+        let waited = self.changed.wait_timeout_while(wants, interval, is_idle);
+        let mut wants = waited.map_or_else(|broken| broken.into_inner().0, |(guard, _timed_out)| guard);
+        let stop = wants.stop;
+        std::mem::replace(&mut *wants, Wants { stop, ..Wants::default() })
+    }
+}
+
+/// What the keeper remembers between two passes.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    segment: u64,
+    offset: usize,
+    populated: usize,
+    idle_count: u32,
+}
+
+pub(super) fn spawn(tail: &Arc<Tail>) -> Result<()> {
+    let weak = Arc::downgrade(tail);
+    let started = thread::Builder::new().name("aresbus-keeper".to_owned()).spawn(move || run(&weak));
+    let thread = started.map_err(|error| Error::io(&tail.place().path, "start the keeper of", error))?;
+    *tail.keeper.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    Ok(())
+}
+
+/// Poisons the log if the keeper ends in a panic.
+struct Deathwatch<'a>(&'a Weak<Tail>);
+
+impl Drop for Deathwatch<'_> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(tail) = self.0.upgrade()
+        {
+            let _poisoned = tail.poison("the keeper died: a defect in aresbus".to_owned());
+        }
+    }
+}
+
+fn run(weak: &Weak<Tail>) {
+    let _watch = Deathwatch(weak);
+    let mut pass = Pass::default();
+    loop {
+        // The tail is held only while there is something to do; between, a handle that goes away ends the thread.
+        let Some(tail) = weak.upgrade() else { return };
+        let wants = tail.keeper.wait(tail.options.sync_interval);
+        if wants.stop {
+            return;
+        }
+        tail.keep(&mut pass, wants.sync);
+    }
+}
+
+impl Tail {
+    /// One pass. Problems are remembered where they will be seen: poison, or the spare's problem.
+    pub(super) fn keep(&self, pass: &mut Pass, is_sync_wanted: bool) {
+        self.prepare_ahead();
+        self.populate_ahead(pass);
+        let (is_durable, is_stored) = self.is_settled();
+        pass.idle_count = if is_durable { pass.idle_count.saturating_add(1) } else { 0 };
+        // A segment that was left is synced in every mode: its descriptor is not kept for ever.
+        let is_due = is_sync_wanted || self.options.durability != Durability::None || self.durable.has_full_segment();
+        if !is_durable && is_due {
+            let _poisons_on_failure = self.sync_now();
+            // Syncing write-protects the pages again.
+            pass.populated = 0;
+            self.populate_ahead(pass);
+        } else if pass.idle_count >= IDLE_PASSES && !is_stored && self.place().vfs.is_durable() {
+            let _poisons_on_failure = self.store_watermark();
+        }
+    }
+
+    /// One pass without memory of the last, for tests that run without the thread.
+    pub fn keep_once(&self) {
+        self.keep(&mut Pass { idle_count: IDLE_PASSES, ..Pass::default() }, true);
+    }
+
+    fn populate_ahead(&self, pass: &mut Pass) {
+        let committed = self.committed();
+        let Some(memory) = self.spares.active_memory(committed.segment) else { return };
+        let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
+        if pass.segment != committed.segment {
+            *pass = Pass { segment: committed.segment, offset, ..Pass::default() };
+        }
+        let taken = offset.saturating_sub(pass.offset).saturating_mul(4);
+        let ahead = taken.clamp(*POPULATE_AHEAD_BYTES.start(), *POPULATE_AHEAD_BYTES.end());
+        pass.offset = offset;
+        let end = (offset.saturating_add(ahead)).min(memory.bytes());
+        let mut from = pass.populated.max(offset) / PAGE_BYTES * PAGE_BYTES;
+        while from < end {
+            let step = POPULATE_STEP_BYTES.min(memory.bytes() - from);
+            memory.populate(from, step);
+            from += step;
+        }
+        pass.populated = from;
+    }
+}

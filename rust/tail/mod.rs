@@ -1,0 +1,317 @@
+//! The writer: everything that happens to the newest segment.
+//!
+//! [`Tail`] joins the parts, each of which has one lock or none:
+//! * [`heads`]: newest event of each aggregate, and what an append may expect of it;
+//! * [`write`]: the appending thread's part, under the tail lock;
+//! * [`roll`]: entering the next segment, and preparing it;
+//! * [`commit`]: the committed position, published without a lock;
+//! * [`sync`]: durability, watermarks, poison;
+//! * [`keeper`]: the background thread.
+//!
+//! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`
+//! and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
+
+mod commit;
+mod dictionary;
+mod heads;
+mod ids;
+mod keeper;
+mod roll;
+mod sync;
+mod write;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+pub use commit::CommittedPosition;
+pub use heads::{Head, Heads};
+pub use write::Appended;
+
+use crate::{
+    clock::Clock,
+    config::{Durability, Keeper, Options, Patience},
+    error::{Error, Result},
+    format::{NewEvent, meta::{Mark, Meta}},
+    map::WriteMap,
+    place::Place,
+    segment::{Position, Segment},
+    shelf::{News, Shelf},
+    vfs::Lock,
+};
+
+/// What opening hands to the tail.
+pub struct Start {
+    /// META as it was last written.
+    pub meta: Meta,
+    /// The entered segments, oldest first; the last is the one to write on.
+    pub segments: Vec<Arc<Segment>>,
+    /// The aggregates.
+    pub heads: Heads,
+    /// Dictionary, offset and next position in the last segment.
+    pub position: Position,
+    /// The lock; released when the tail is closed.
+    pub lock: Box<dyn Lock>,
+}
+
+/// The writing side of a log.
+pub struct Tail {
+    /// The segments, shared with scans.
+    pub shelf: Arc<Shelf>,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    writer: Mutex<write::Writer>,
+    spares: roll::Spares,
+    committed: commit::CommittedCell,
+    durable: sync::Durable,
+    meta: Mutex<Meta>,
+    poison: OnceLock<String>,
+    is_closed: AtomicBool,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+    keeper: keeper::Signal,
+    counters: Counters,
+}
+
+/// What is counted where it happens.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Events appended through this handle.
+    pub appended: AtomicU64,
+    /// Bytes of their records.
+    pub appended_bytes: AtomicU64,
+    /// Events whose data lost a NaN or infinity.
+    pub lossy: AtomicU64,
+    /// Segments entered.
+    pub rolls: AtomicU64,
+    /// Segments that the appending thread had to prepare itself.
+    pub appender_prepared: AtomicU64,
+    /// Syncs completed.
+    pub syncs: AtomicU64,
+    /// Their time in all.
+    pub sync_ns: AtomicU64,
+    /// The longest.
+    pub sync_ns_max: AtomicU64,
+}
+
+impl Tail {
+    /// Starts writing where `start` says; the keeper runs if the options say so.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the segment cannot be mapped or the thread not be started.
+    pub fn start(place: Place, options: Options, clock: Arc<dyn Clock>, start: Start) -> Result<Arc<Self>> {
+        let Some(active) = start.segments.last().cloned() else {
+            return Err(Error::corrupt(&place.path, 0, "there is no segment to write on"));
+        };
+        let file = place.reopen_segment(active.header.number)?;
+        let bytes = usize::try_from(active.header.file_bytes).unwrap_or(usize::MAX);
+        let memory = file.map(bytes, true).map_err(|error| Error::io(&active.path, "map", error))?;
+        let position = CommittedPosition {
+            segment: active.header.number,
+            offset: start.position.offset as u64,
+            next_seq: start.position.next_seq,
+        };
+        let generation = place.read_watermark(&*file, &active.header).map_or(0, |mark| mark.generation);
+        let durable = sync::Durable::new(sync::Target::new(&active, file, generation), position);
+        let writer = write::Writer::new(&active, WriteMap::new(Arc::clone(&memory)), start.heads, &start.position);
+        let spares = roll::Spares::new(&active, &options, memory);
+        let tail = Arc::new(Self {
+            shelf: Arc::new(Shelf::new(place, start.meta.log_id, News::Announced, start.segments)),
+            options,
+            clock,
+            writer: Mutex::new(writer),
+            spares,
+            committed: commit::CommittedCell::new(position),
+            durable,
+            meta: Mutex::new(start.meta),
+            poison: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+            lock: Mutex::new(Some(start.lock)),
+            keeper: keeper::Signal::default(),
+            counters: Counters::default(),
+        });
+        if tail.options.keeper == Keeper::Thread {
+            keeper::spawn(&tail)?;
+        }
+        Ok(tail)
+    }
+
+    /// Appends one event. Committed on return; not yet durable.
+    ///
+    /// # Errors
+    /// See [`crate::log::Log::append`].
+    pub fn append(&self, event: &NewEvent<'_>, patience: Patience) -> Result<Appended> {
+        event.check()?;
+        let mut writer = self.lock_writer(patience)?;
+        self.refuse_if_unwell()?;
+        let appended = writer.append(self, event, self.clock.now_ns(), patience)?;
+        if event.lossy {
+            self.counters.lossy.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(appended)
+    }
+
+    /// Appends all of `events` or none (R7).
+    ///
+    /// # Errors
+    /// See [`crate::log::Log::append_many`].
+    pub fn append_many(&self, events: &[NewEvent<'_>], patience: Patience) -> Result<Vec<Appended>> {
+        for event in events {
+            event.check()?;
+        }
+        let mut writer = self.lock_writer(patience)?;
+        self.refuse_if_unwell()?;
+        let appended = writer.append_batch(self, events, self.clock.now_ns(), patience)?;
+        let lossy = events.iter().filter(|event| event.lossy).count() as u64;
+        self.counters.lossy.fetch_add(lossy, Ordering::Relaxed);
+        Ok(appended)
+    }
+
+    fn lock_writer(&self, patience: Patience) -> Result<MutexGuard<'_, write::Writer>> {
+        let locked = match patience {
+            Patience::Try => match self.writer.try_lock() {
+                Ok(writer) => Ok(writer),
+                Err(TryLockError::WouldBlock) => return Err(Error::WouldBlock),
+                Err(TryLockError::Poisoned(broken)) => Err(broken),
+            },
+            Patience::Wait => self.writer.lock(),
+        };
+        locked.map_err(|_| self.poison("an append broke off in the middle: a defect in aresbus".to_owned()))
+    }
+
+    fn refuse_if_unwell(&self) -> Result<()> {
+        if self.is_closed() {
+            return Err(Error::Closed { path: self.place().path.clone() });
+        }
+        match self.poison.get() {
+            Some(reason) => Err(Error::Poisoned { reason: reason.clone(), committed: None }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether [`Tail::close`] or [`Tail::abandon`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Why appends are refused, if they are.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poison.get().map(String::as_str)
+    }
+
+    /// Refuses all further appends and wakes every waiter with the reason (R14). The first reason stays.
+    fn poison(&self, reason: String) -> Error {
+        let reason = self.poison.get_or_init(|| reason).clone();
+        self.durable.wake_all();
+        Error::Poisoned { reason, committed: None }
+    }
+
+    /// The committed position.
+    pub fn committed(&self) -> CommittedPosition {
+        self.committed.load()
+    }
+
+    /// Counters since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Version and place of an aggregate's newest event.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] after a defect.
+    pub fn head(&self, aggregate_id: &str) -> Result<Option<Head>> {
+        Ok(self.lock_writer(Patience::Wait)?.heads().get(aggregate_id))
+    }
+
+    /// Number of aggregates.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] after a defect.
+    pub fn aggregate_count(&self) -> Result<usize> {
+        Ok(self.lock_writer(Patience::Wait)?.heads().count())
+    }
+
+    fn place(&self) -> &Place {
+        &self.shelf.place
+    }
+
+    /// Whether an append in this mode has to wait for its durability.
+    pub fn needs_settling(&self, durability: Option<Durability>) -> bool {
+        let is_waiting = match durability.unwrap_or(self.options.durability) {
+            Durability::None => false,
+            Durability::Interval => self.options.durability == Durability::None,
+            Durability::Group | Durability::Always => true,
+        };
+        is_waiting && self.place().vfs.is_durable()
+    }
+
+    /// Gives an append the durability it asked for.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]; [`Error::Closed`] if the log was closed before the sync.
+    pub fn settle(&self, seq: u64, durability: Option<Durability>) -> Result<()> {
+        match durability.unwrap_or(self.options.durability) {
+            Durability::None => Ok(()),
+            Durability::Interval => {
+                if self.options.durability == Durability::None {
+                    self.keeper.want_sync();
+                }
+                Ok(())
+            }
+            Durability::Group if self.options.keeper == Keeper::Thread => {
+                self.wait_durable(seq, None).map(|_durable| ())
+            }
+            Durability::Group | Durability::Always => self.sync().map(|_durable| ()),
+        }
+    }
+
+    /// Syncs everything, leaves the clean mark and releases lock and thread. Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Io`]: the lock is released all the same, without a clean mark.
+    pub fn close(&self) -> Result<()> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.keeper.stop();
+        // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood.
+        drop(self.writer.lock());
+        let outcome = self.leave_clean_mark();
+        self.durable.wake_all();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        outcome
+    }
+
+    fn leave_clean_mark(&self) -> Result<()> {
+        if let Some(reason) = self.poisoned() {
+            return Err(Error::Poisoned { reason: reason.to_owned(), committed: None });
+        }
+        let place = self.sync_now()?;
+        self.store_watermark()?;
+        let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        meta.clean = Some(Mark {
+            segment: place.segment,
+            offset: place.offset,
+            next_seq: place.next_seq,
+        });
+        self.place().write_meta(&mut meta)
+    }
+
+    /// After a fork, in the child: lets go of descriptors and threads that belong to the parent (R22). Never unlocks:
+    /// the lock is the parent's as long as the parent has its descriptor.
+    pub fn abandon(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        if let Ok(mut lock) = self.lock.try_lock() {
+            drop(lock.take());
+        }
+    }
+}
+
+/// A duration in ns, for counters.
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

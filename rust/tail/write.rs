@@ -1,0 +1,303 @@
+//! The appending thread's part: from an event to a committed record.
+//!
+//! Owns the writable map, the dictionary and the heads, all under the tail lock. Makes no system call unless a
+//! segment has to be prepared (R10). The order of stores is the commit protocol (R5): record, successor's zero word,
+//! commit word.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use hashbrown::HashMap;
+
+use super::{
+    CommittedPosition, Head, Heads, Tail,
+    dictionary::{Dictionary, Missing},
+    ids::IdMaker,
+};
+use crate::{
+    clock::utc_day,
+    config::Patience,
+    error::{Error, Result},
+    format::{
+        EventId, IdView, Identity, NewEvent, RECORD_FIXED_BYTES, RecordPlan, batch_head, dictionary_record,
+        dictionary_record_bytes, segment::RECORDS_OFFSET,
+    },
+    map::WriteMap,
+    segment::{Position, Segment},
+};
+
+/// Every append leaves room for the record that ends the segment.
+pub(super) const END_BYTES: usize = RECORD_FIXED_BYTES;
+
+/// What an append returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Position in the log.
+    pub seq: u64,
+    /// The caller's id, or the one that was made.
+    pub event_id: EventId,
+    /// Version within its aggregate.
+    pub aggregate_version: Option<u32>,
+    /// Position of its aggregate's previous event.
+    pub aggregate_prev: Option<u64>,
+    /// Epoch of its segment.
+    pub epoch: u32,
+    /// Real time of the append.
+    pub ts_ns: i64,
+}
+
+/// The segment being written.
+pub(super) struct Active {
+    pub map: WriteMap,
+    pub number: u64,
+    pub epoch: u32,
+    pub offset: usize,
+    /// UTC day of its first record.
+    pub day: i64,
+    dictionary: Dictionary,
+}
+
+impl Active {
+    pub fn new(segment: &Segment, map: WriteMap, offset: usize, dictionary: Dictionary) -> Self {
+        Self {
+            map,
+            number: segment.header.number,
+            epoch: segment.header.epoch,
+            offset,
+            day: utc_day(segment.entry.entered_ns),
+            dictionary,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.offset == RECORDS_OFFSET
+    }
+
+    /// Bytes that records may still take.
+    pub fn room(&self) -> usize {
+        self.map.bytes().saturating_sub(self.offset + END_BYTES)
+    }
+
+    /// Commits the record of `bytes` bytes at the offset, already written but for `word`, and steps behind it.
+    pub fn commit(&mut self, bytes: usize, word: u32) {
+        self.seal_at(self.offset, self.offset + bytes, word);
+        self.offset += bytes;
+    }
+
+    /// ORDER: the successor's word is zero before the commit word lets readers past this record (R5).
+    fn seal_at(&mut self, start: usize, successor: usize, word: u32) {
+        if successor + 4 <= self.map.bytes() {
+            self.map.commit(successor, 0);
+        }
+        self.map.commit(start, word);
+    }
+}
+
+/// Everything behind the tail lock.
+pub(super) struct Writer {
+    pub active: Active,
+    pub next_seq: u64,
+    heads: Heads,
+    ids: Option<IdMaker>,
+}
+
+impl Writer {
+    pub fn new(segment: &Arc<Segment>, map: WriteMap, heads: Heads, position: &Position) -> Self {
+        let active = Active::new(segment, map, position.offset, Dictionary::of(&position.names));
+        Self { active, next_seq: position.next_seq, heads, ids: None }
+    }
+
+    pub fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
+    /// Continues in `segment`, just entered.
+    pub fn enter(&mut self, segment: &Segment, map: WriteMap) -> WriteMap {
+        let next = Active::new(segment, map, RECORDS_OFFSET, Dictionary::default());
+        std::mem::replace(&mut self.active, next).map
+    }
+
+    /// Appends one event.
+    pub fn append(&mut self, tail: &Tail, event: &NewEvent<'_>, now_ns: i64, patience: Patience) -> Result<Appended> {
+        let head = event.aggregate_id.and_then(|id| self.heads.get(id));
+        expect(event, head)?;
+        self.make_room(tail, std::slice::from_ref(event), false, now_ns, patience)?;
+        let event_id = self.id_for(event, now_ns)?;
+        let identity = self.identity(now_ns, head);
+        let plan = RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text));
+        let bytes = plan.record_bytes();
+        let word = self.encode(&plan, self.active.offset, &identity);
+        self.active.commit(bytes, word);
+        self.next_seq += 1;
+        self.publish(tail, 1, bytes);
+        if let Some(id) = event.aggregate_id {
+            self.heads.set(id, Head { seq: identity.seq, version: identity.aggregate_version });
+        }
+        Ok(appended(event, event_id, &identity))
+    }
+
+    /// Appends all events behind one head record, whose commit word goes last (R7).
+    pub fn append_batch(
+        &mut self,
+        tail: &Tail,
+        events: &[NewEvent<'_>],
+        now_ns: i64,
+        patience: Patience,
+    ) -> Result<Vec<Appended>> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Versions inside the batch count on each other, yet are the log's only once it is committed.
+        let mut overlay: HashMap<&str, Head> = HashMap::new();
+        let mut heads = Vec::with_capacity(events.len());
+        for (event, seq) in events.iter().zip(self.next_seq..) {
+            let head = event.aggregate_id.and_then(|id| overlay.get(id).copied().or_else(|| self.heads.get(id)));
+            expect(event, head)?;
+            heads.push(head);
+            if let Some(id) = event.aggregate_id {
+                overlay.insert(id, Head { seq, version: Head::next_version(head) });
+            }
+        }
+        self.make_room(tail, events, true, now_ns, patience)?;
+        let start = self.active.offset;
+        let first = self.identity(now_ns, None);
+        let mut offset = start + RECORD_FIXED_BYTES;
+        let mut receipts = Vec::with_capacity(events.len());
+        for ((event, head), seq) in events.iter().zip(heads).zip(self.next_seq..) {
+            let event_id = self.id_for(event, now_ns)?;
+            let identity = Identity { seq, ..self.identity(now_ns, head) };
+            let plan = RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text));
+            let word = self.encode(&plan, offset, &identity);
+            // Not visible yet: readers stop at the head's zero word.
+            self.active.map.commit(offset, word);
+            offset += plan.record_bytes();
+            receipts.push(appended(event, event_id, &identity));
+        }
+        let members = (offset - start - RECORD_FIXED_BYTES) as u64;
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let word = batch_head(self.active.map.bytes_mut(start, RECORD_FIXED_BYTES), &first, members, count);
+        self.active.seal_at(start, offset, word);
+        self.active.offset = offset;
+        self.next_seq += u64::from(count);
+        self.publish(tail, u64::from(count), offset - start);
+        for (id, head) in overlay {
+            self.heads.set(id, head);
+        }
+        Ok(receipts)
+    }
+
+    /// Sees to it that the records of `events` fit, rolling if they must go to the next segment, and that their texts
+    /// are in the dictionary. Nothing is stored where this fails, but dictionary records, which stand for themselves.
+    fn make_room(
+        &mut self,
+        tail: &Tail,
+        events: &[NewEvent<'_>],
+        is_batch: bool,
+        now_ns: i64,
+        patience: Patience,
+    ) -> Result<()> {
+        loop {
+            let missing = self.active.dictionary.missing(events);
+            let needed = self.measure(events, &missing, is_batch);
+            let is_new_day = utc_day(now_ns) > self.active.day;
+            if needed <= self.active.room() && (self.active.is_empty() || !is_new_day) {
+                if self.active.is_empty() {
+                    self.active.day = utc_day(now_ns);
+                }
+                for text in missing.texts {
+                    self.append_name(text, now_ns);
+                }
+                return Ok(());
+            }
+            self.roll(tail, needed, now_ns, patience)?;
+        }
+    }
+
+    fn measure(&self, events: &[NewEvent<'_>], missing: &Missing<'_>, is_batch: bool) -> usize {
+        let number_of = |text: &str| self.active.dictionary.future_number_of(missing, text);
+        // Every made id is a UUID, whatever its value.
+        let made = IdView::Uuid([0; 16]);
+        let size = |event: &NewEvent<'_>| {
+            RecordPlan::new(event, event.event_id.map_or(made, IdView::of), &number_of).record_bytes()
+        };
+        let head = if is_batch { RECORD_FIXED_BYTES } else { 0 };
+        head + missing.record_bytes() + events.iter().map(size).sum::<usize>()
+    }
+
+    /// Commits a dictionary record on its own, before any record that uses it (R4).
+    fn append_name(&mut self, text: &str, now_ns: i64) {
+        let bytes = dictionary_record_bytes(text);
+        let identity = self.identity(now_ns, None);
+        let number = self.active.dictionary.next_number();
+        let target = self.active.map.bytes_mut(self.active.offset, bytes);
+        let word = dictionary_record(target, &identity, number, text);
+        self.active.commit(bytes, word);
+        self.active.dictionary.add(text);
+    }
+
+    fn encode(&mut self, plan: &RecordPlan<'_>, offset: usize, identity: &Identity) -> u32 {
+        let dictionary = &self.active.dictionary;
+        let target = self.active.map.bytes_mut(offset, plan.record_bytes());
+        plan.encode(target, identity, &|text| dictionary.number_of(text))
+    }
+
+    pub fn identity(&self, ts_ns: i64, head: Option<Head>) -> Identity {
+        Identity {
+            seq: self.next_seq,
+            ts_ns,
+            aggregate_prev: head.map(|head| head.seq),
+            aggregate_version: Head::next_version(head),
+            epoch: self.active.epoch,
+        }
+    }
+
+    fn id_for(&mut self, event: &NewEvent<'_>, now_ns: i64) -> Result<EventId> {
+        if let Some(given) = event.event_id {
+            return Ok(IdView::of(given).to_owned());
+        }
+        let maker = match &mut self.ids {
+            Some(maker) => maker,
+            none => none.insert(IdMaker::new()?),
+        };
+        Ok(EventId::Uuid(maker.next(now_ns)))
+    }
+
+    fn publish(&self, tail: &Tail, events: u64, bytes: usize) {
+        tail.committed.store(self.committed());
+        tail.counters.appended.fetch_add(events, Ordering::Relaxed);
+        tail.counters.appended_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn committed(&self) -> CommittedPosition {
+        CommittedPosition {
+            segment: self.active.number,
+            offset: self.active.offset as u64,
+            next_seq: self.next_seq,
+        }
+    }
+}
+
+fn appended(event: &NewEvent<'_>, event_id: EventId, identity: &Identity) -> Appended {
+    Appended {
+        seq: identity.seq,
+        event_id,
+        aggregate_version: event.aggregate_id.map(|_| identity.aggregate_version),
+        aggregate_prev: identity.aggregate_prev,
+        epoch: identity.epoch,
+        ts_ns: identity.ts_ns,
+    }
+}
+
+/// Holds an event's expectation against its aggregate's head.
+fn expect(event: &NewEvent<'_>, head: Option<Head>) -> Result<()> {
+    let actual = head.map(|head| head.version);
+    let Some(aggregate_id) = event.aggregate_id.filter(|_| !event.expected.accepts(actual)) else {
+        return Ok(());
+    };
+    Err(Error::Conflict {
+        aggregate_id: aggregate_id.to_owned(),
+        expected: event.expected,
+        actual,
+        seq: head.map(|head| head.seq),
+        event_type: None,
+    })
+}

@@ -1,0 +1,143 @@
+//! The real disk of one Linux host.
+//!
+//! Owns the system calls: modes 0600 and 0700, fallocate, flock, fdatasync. Interrupted calls are repeated.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io,
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
+
+use super::{File, Filesystem, Lock, Vfs};
+use crate::map::Memory;
+
+/// Files as the operating system has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Vfs for Disk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn open(&self, path: &Path, writable: bool) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(DiskFile(OpenOptions::new().read(true).write(writable).open(path)?)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn try_lock(&self, path: &Path, holder: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(fs::read_to_string(path).unwrap_or_default())),
+            Err(error) => return Err(error.into()),
+        }
+        // A fixed width overwrites the previous holder in place: a full disk has room for that.
+        file.write_all_at(format!("{holder:<255}\n").as_bytes(), 0)?;
+        Ok(Ok(Box::new(DiskLock { _file: file, path: path.to_owned() })))
+    }
+
+    fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
+        Ok(judge(i64::from(statfs(path)?.f_type)))
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+/// Magic numbers of linux/magic.h and, for ZFS, of OpenZFS.
+fn judge(magic: i64) -> Filesystem {
+    match magic {
+        0x6969 => Filesystem::Unsupported("NFS"),
+        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Filesystem::Unsupported("SMB"),
+        0x0102_1997 => Filesystem::Unsupported("9p"),
+        0x00C3_6400 => Filesystem::Unsupported("Ceph"),
+        0x5346_414F => Filesystem::Unsupported("AFS"),
+        0x9123_683E => Filesystem::Unsupported("btrfs"),
+        0x2FC1_2FC1 => Filesystem::Unsupported("ZFS"),
+        0x794C_7630 => Filesystem::Doubtful("overlayfs: a file that was copied up is another file to its readers"),
+        _ => Filesystem::Dependable,
+    }
+}
+
+struct DiskLock {
+    // Closing the descriptor releases the lock; a forked child must close it too (R22).
+    _file: fs::File,
+    path: PathBuf,
+}
+
+impl Lock for DiskLock {
+    fn path(&self) -> PathBuf {
+        self.path.clone()
+    }
+}
+
+struct DiskFile(fs::File);
+
+impl File for DiskFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(target, offset)
+    }
+
+    fn write_at(&self, offset: u64, source: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(source, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        loop {
+            match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+                Err(rustix::io::Errno::INTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
+        Memory::of_file(self.0.as_fd(), bytes, writable)
+    }
+}
