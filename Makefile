@@ -97,6 +97,7 @@ captures: build ## Whole recorded market days through the system: make captures 
 bench: build ## Measure the ratios; writes benches/results.md and the README's table
 	$(BIN)/python benches/bench_ratios.py --write
 	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,ops
+	$(CARGO) bench --locked --bench log
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) target .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
