@@ -20,6 +20,8 @@ Durability: TypeAlias = Literal["none", "interval", "group", "always"]
 
 __version__: str
 """Version of the package, from Cargo.toml."""
+DEBUG_BUILD: bool
+"""Built without optimisation: benchmarks refuse to measure it."""
 FORMAT_VERSION: int
 """Version of the on-disk format this build writes and reads (docs/format.md)."""
 MAX_TEXT_BYTES: int

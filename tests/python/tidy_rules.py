@@ -19,6 +19,7 @@ RUST_LAYERS = (
     {"map"},
     {"vfs"},
     {"segment", "place"},
+    {"shelf"},
     {"tail"},
     {"recovery"},
     {"scan"},
