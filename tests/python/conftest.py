@@ -13,3 +13,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder with recorded market days (*.gz) for test_captures.py; default: the slice in the package",
     )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which data the run is about."""
+    folder = config.getoption("captures")
+    return (
+        f"captures: {folder or 'the slice shipped in aresbus.market_day (--captures DIR takes whole days)'}"
+    )

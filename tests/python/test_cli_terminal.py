@@ -14,6 +14,7 @@ class Terminal(io.StringIO):
     """Text that takes itself for a terminal."""
 
     def isatty(self) -> bool:
+        """Yes."""
         return True
 
 
