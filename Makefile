@@ -37,7 +37,7 @@ tools: # Say what is missing before anything fails in a stranger way.
 
 # The stamp of the environment: remade when the pinned tools change.
 $(VENV)/.tools: pyproject.toml | tools
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip==26.3'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
 	touch $@
