@@ -1,0 +1,141 @@
+//! The way of an append: patient or not, told to whoever listens, settled as its durability asks.
+//!
+//! Owns when the GIL is held (R12: a first try with it, without waiting for anything; then again without it) and
+//! what an error raised after the commit carries (R15). Encoding is over before anything here begins.
+
+use pyo3::{exceptions::PyException, prelude::*, types::PyString};
+
+use super::{
+    arguments::{Arguments, Payload},
+    encode,
+    error::{committed, raised},
+    event::PyEvent,
+    fields::registered,
+    log::PyLog,
+    origin::Origin,
+    receipt::PyReceipt,
+    wait::{Timeout, in_slices},
+};
+use crate::{
+    config::{Durability, Patience},
+    error::Error,
+    format::{Codec, NewEvent},
+    log::Appended,
+};
+
+impl PyLog {
+    /// Encodes, appends, settles.
+    pub(super) fn append_data(
+        &self,
+        data: &Bound<'_, PyAny>,
+        arguments: &Arguments<'_>,
+        durability: Option<Durability>,
+    ) -> PyResult<PyReceipt> {
+        let encoded = encode::encode(data, self.non_finite, false)?;
+        let bytes = encoded.bytes.as_bytes();
+        let payload = Payload { bytes, codec: Codec::Json, lossy: encoded.lossy };
+        self.append_payload(data.py(), payload, arguments, durability)
+    }
+
+    /// Appends bytes that are as they are to be stored, and settles.
+    pub(super) fn append_payload(
+        &self,
+        py: Python<'_>,
+        payload: Payload<'_>,
+        arguments: &Arguments<'_>,
+        durability: Option<Durability>,
+    ) -> PyResult<PyReceipt> {
+        let appended = self.commit(py, payload, arguments)?;
+        self.settle(py, &appended, durability)?;
+        Ok(PyReceipt::from(&appended))
+    }
+
+    /// Encodes, commits, and returns the live event.
+    pub(super) fn publish_data<'py>(
+        &self,
+        data: &Bound<'py, PyAny>,
+        event_type: &Bound<'py, PyAny>,
+        arguments: Arguments<'py>,
+    ) -> PyResult<PyEvent> {
+        let py = data.py();
+        let encoded = encode::encode(data, self.non_finite, true)?;
+        let payload = Payload { bytes: encoded.bytes.as_bytes(), codec: Codec::Json, lossy: encoded.lossy };
+        let appended = self.commit(py, payload, &arguments)?;
+        let is_plain_text = event_type.is_exact_instance_of::<PyString>();
+        let live = || {
+            let known = if is_plain_text { registered(&arguments.event_type)? } else { event_type.clone() };
+            let data = encoded.exact.then(|| data.clone().unbind());
+
+            let origin = Origin::published(&appended, arguments, encoded.bytes, Codec::Json, encoded.lossy)?;
+            Ok(PyEvent::live(origin, Some(known.unbind()), data))
+        };
+        live().map_err(|error| told(py, error, &appended))
+    }
+
+    fn commit(&self, py: Python<'_>, payload: Payload<'_>, arguments: &Arguments<'_>) -> PyResult<Appended> {
+        let tags = arguments.tags.borrow()?;
+        let event = arguments.new_event(payload, &tags)?;
+        let outcome = match self.engine.append(&event, Patience::Try) {
+            Err(Error::WouldBlock) => py.detach(|| self.engine.append(&event, Patience::Wait)),
+            outcome => outcome,
+        };
+        let appended = raised(py, outcome)?;
+        self.tell_listener(py).map_err(|error| told(py, error, &appended))?;
+        Ok(appended)
+    }
+
+    /// Appends all of `events` or none, and settles.
+    pub(super) fn append_batch(
+        &self,
+        py: Python<'_>,
+        events: &[NewEvent<'_>],
+        durability: Option<Durability>,
+    ) -> PyResult<Vec<PyReceipt>> {
+        let outcome = match self.engine.append_many(events, Patience::Try) {
+            Err(Error::WouldBlock) => py.detach(|| self.engine.append_many(events, Patience::Wait)),
+            outcome => outcome,
+        };
+        let appended = raised(py, outcome)?;
+        if let Some(last) = appended.last() {
+            self.tell_listener(py).map_err(|error| told(py, error, last))?;
+            self.settle(py, last, durability)?;
+        }
+        Ok(appended.iter().map(PyReceipt::from).collect())
+    }
+
+    /// Calls what `_on_commit` was given. Its failure is no failure of the append, which stands; only an interrupt
+    /// (Ctrl-C, an exit) goes on.
+    fn tell_listener(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(listener) = self.listener(py) else { return Ok(()) };
+        match listener.call0() {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_instance_of::<PyException>(py) => {
+                error.write_unraisable(py, Some(&listener));
+                Ok(())
+            }
+            Err(interrupt) => Err(interrupt),
+        }
+    }
+
+    /// Gives a committed event the durability it was asked for, in slices so that Ctrl-C works.
+    fn settle(&self, py: Python<'_>, appended: &Appended, durability: Option<Durability>) -> PyResult<()> {
+        if !self.engine.needs_settling(durability) {
+            return Ok(());
+        }
+        let outcome = match durability.unwrap_or(self.durability) {
+            // One sync by this very thread: a system call that nothing can interrupt.
+            Durability::Always => raised(py, py.detach(|| self.engine.settle(appended, durability))),
+            Durability::Group => {
+                let seq = appended.seq;
+                in_slices(py, Timeout(None), |slice| self.engine.wait_durable(seq, Some(slice))).map(drop)
+            }
+            Durability::None | Durability::Interval => raised(py, self.engine.settle(appended, durability)),
+        };
+        outcome.map_err(|error| told(py, error, appended))
+    }
+}
+
+#[cold]
+fn told(py: Python<'_>, error: PyErr, appended: &Appended) -> PyErr {
+    committed(py, error, appended.seq, &appended.event_id.to_string())
+}

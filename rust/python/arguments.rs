@@ -1,0 +1,180 @@
+//! The arguments of an append, from Python's hands to the engine's [`NewEvent`].
+//!
+//! Owns the checks of type and spelling, and the references that keep every text alive while the engine borrows
+//! it. Lengths are the engine's to check. Invariant (R11): once [`Arguments`] stand, no Python code runs until
+//! the append is over; all texts are immutable `str` objects.
+
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyDict, PyString},
+};
+
+use super::{
+    error::{config_error, encode_error},
+    expected::ExpectedVersion,
+};
+use crate::{
+    config::Durability,
+    format::{Codec, NewEvent, SchemaCheck},
+};
+
+/// An optional text argument.
+pub type Text<'py> = Option<Bound<'py, PyString>>;
+
+/// What an append is told besides its data.
+#[derive(Clone)]
+pub struct Arguments<'py> {
+    pub event_type: Bound<'py, PyString>,
+    pub source: Source<'py>,
+    pub correlation_id: Text<'py>,
+    pub causation_id: Text<'py>,
+    pub aggregate_id: Text<'py>,
+    pub tags: Tags<'py>,
+    pub event_id: Text<'py>,
+    pub event_time_ns: Option<i64>,
+    pub schema_version: Text<'py>,
+    pub expected_version: ExpectedVersion,
+    pub schema: SchemaCheck,
+}
+
+/// The bytes to be stored, and what is known about them.
+#[derive(Clone, Copy)]
+pub struct Payload<'a> {
+    pub bytes: &'a [u8],
+    pub codec: Codec,
+    pub lossy: bool,
+}
+
+impl Arguments<'_> {
+    /// The event to append, borrowed from these arguments; `tags` is [`Tags::borrow`] of theirs.
+    pub fn new_event<'a>(
+        &'a self,
+        payload: Payload<'a>,
+        tags: &'a [(&'a str, &'a str)],
+    ) -> PyResult<NewEvent<'a>> {
+        Ok(NewEvent {
+            event_type: text("event_type", &self.event_type)?,
+            payload: payload.bytes,
+            codec: payload.codec,
+            event_id: optional_text("event_id", self.event_id.as_ref())?,
+            aggregate_id: optional_text("aggregate_id", self.aggregate_id.as_ref())?,
+            correlation_id: optional_text("correlation_id", self.correlation_id.as_ref())?,
+            causation_id: optional_text("causation_id", self.causation_id.as_ref())?,
+            source: optional_text("source", self.source.0.as_ref())?.unwrap_or_default(),
+            schema_version: optional_text("schema_version", self.schema_version.as_ref())?,
+            event_time_ns: self.event_time_ns,
+            tags,
+            expected: self.expected_version.0,
+            lossy: payload.lossy,
+            schema: self.schema,
+        })
+    }
+}
+
+/// The UTF-8 of `value`, which Python caches in the object. `EncodeError` for a lone surrogate.
+fn text<'a>(name: &str, value: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    value.to_str().map_err(|error| encode_error(value.py(), name, &error.value(value.py()).to_string()))
+}
+
+fn optional_text<'a>(name: &str, value: Option<&'a Bound<'_, PyString>>) -> PyResult<Option<&'a str>> {
+    value.map(|value| text(name, value)).transpose()
+}
+
+/// The argument `source`: text, never None; absent where not given.
+#[derive(Clone, Default)]
+pub struct Source<'py>(pub Option<Bound<'py, PyString>>);
+
+impl<'py> FromPyObject<'_, 'py> for Source<'py> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(Some(value.cast::<PyString>()?.to_owned())))
+    }
+}
+
+/// The argument `tags`: any mapping of text to text, copied.
+#[derive(Clone, Default)]
+pub struct Tags<'py>(pub Vec<(Bound<'py, PyString>, Bound<'py, PyString>)>);
+
+impl<'py> FromPyObject<'_, 'py> for Tags<'py> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Self::default());
+        }
+        let pairs = match value.cast_exact::<PyDict>() {
+            Ok(dict) => dict.items().into_any(),
+            Err(_) => value
+                .call_method0(pyo3::intern!(value.py(), "items"))
+                .map_err(|error| not_tags(value, error))?,
+        };
+        let tags = pairs.try_iter()?.map(|pair| pair.and_then(|pair| tag(&pair)));
+        tags.collect::<PyResult<_>>().map(Self)
+    }
+}
+
+fn not_tags(value: Borrowed<'_, '_, PyAny>, error: PyErr) -> PyErr {
+    match value.get_type().name() {
+        Ok(kind) => PyTypeError::new_err(format!("tags is a mapping of text to text, not {kind}")),
+        Err(_) => error,
+    }
+}
+
+fn tag<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyString>, Bound<'py, PyString>)> {
+    let (key, value) = pair.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+    match (key.cast_into::<PyString>(), value.cast_into::<PyString>()) {
+        (Ok(key), Ok(value)) => Ok((key, value)),
+        (Err(error), _) | (_, Err(error)) => {
+            let kind = error.into_inner().get_type().name()?.to_string();
+            Err(PyTypeError::new_err(format!("tags map text to text; one of them is {kind}")))
+        }
+    }
+}
+
+impl Tags<'_> {
+    /// The texts, borrowed for the time of an append.
+    pub fn borrow(&self) -> PyResult<Vec<(&str, &str)>> {
+        self.0.iter().map(|(key, value)| Ok((text("tags", key)?, text("tags", value)?))).collect()
+    }
+}
+
+/// The argument `durability` of an append.
+#[derive(Clone, Copy, Default)]
+pub struct DurabilityChoice(pub Option<Durability>);
+
+impl FromPyObject<'_, '_> for DurabilityChoice {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Self(None));
+        }
+        let name = value.cast::<PyString>()?;
+        durability(name.to_str()?)
+            .map(|mode| Self(Some(mode)))
+            .map_err(|problem| config_error(value.py(), vec![problem]))
+    }
+}
+
+/// The mode called `name`, or what is wrong with the name.
+pub fn durability(name: &str) -> Result<Durability, String> {
+    match name {
+        "none" => Ok(Durability::None),
+        "interval" => Ok(Durability::Interval),
+        "group" => Ok(Durability::Group),
+        "always" => Ok(Durability::Always),
+        _ => Err(format!("durability is {name:?}, it takes \"none\", \"interval\", \"group\" or \"always\"")),
+    }
+}
+
+/// The name of a mode.
+pub fn durability_name(mode: Durability) -> &'static str {
+    match mode {
+        Durability::None => "none",
+        Durability::Interval => "interval",
+        Durability::Group => "group",
+        Durability::Always => "always",
+    }
+}

@@ -1,0 +1,114 @@
+//! The events of `append_many`: pairs or mappings, from Python's hands to the engine's slice.
+//!
+//! Owns their two spellings and the defaults they share. Invariant (R11): every event is encoded before the first
+//! is appended, so whatever an iterable or a value does in Python is over by then.
+
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyList, PyMapping, PyString, PyTuple},
+};
+
+use super::{
+    arguments::{Arguments, Payload},
+    encode::{self, Encoded, NonFinite},
+    log::PyLog,
+    receipt::PyReceipt,
+};
+use crate::{config::Durability, format::Codec};
+
+/// One event of a batch, ready but for borrowing.
+struct Draft<'py> {
+    arguments: Arguments<'py>,
+    encoded: Encoded<'py>,
+}
+
+/// Appends `events` with `defaults` for what they do not say.
+pub fn append<'py>(
+    log: &PyLog,
+    events: &Bound<'py, PyAny>,
+    defaults: &Arguments<'py>,
+    durability: Option<Durability>,
+) -> PyResult<Vec<PyReceipt>> {
+    let drafts = drafts(events, defaults, log.non_finite)?;
+    let tags = drafts.iter().map(|draft| draft.arguments.tags.borrow()).collect::<PyResult<Vec<_>>>()?;
+    let new_events = drafts.iter().zip(&tags).map(|(draft, tags)| {
+        let bytes = draft.encoded.bytes.as_bytes();
+        let payload = Payload { bytes, codec: Codec::Json, lossy: draft.encoded.lossy };
+        draft.arguments.new_event(payload, tags)
+    });
+    let new_events = new_events.collect::<PyResult<Vec<_>>>()?;
+    log.append_batch(events.py(), &new_events, durability)
+}
+
+fn drafts<'py>(
+    events: &Bound<'py, PyAny>,
+    defaults: &Arguments<'py>,
+    non_finite: NonFinite,
+) -> PyResult<Vec<Draft<'py>>> {
+    let mut drafts = Vec::new();
+    for (at, event) in events.try_iter()?.enumerate() {
+        let draft = event.and_then(|event| draft(&event, defaults, non_finite)).inspect_err(|error| {
+            // Which of thousands it was; an exception without room for notes is as good without.
+            drop(error.add_note(events.py(), format!("event {at} of the batch")));
+        });
+        drafts.push(draft?);
+    }
+    Ok(drafts)
+}
+
+fn draft<'py>(
+    event: &Bound<'py, PyAny>,
+    defaults: &Arguments<'py>,
+    non_finite: NonFinite,
+) -> PyResult<Draft<'py>> {
+    let (arguments, data) = if event.is_instance_of::<PyTuple>() || event.is_instance_of::<PyList>() {
+        let (event_type, data) = event.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
+        (Arguments { event_type, ..defaults.clone() }, data)
+    } else if let Ok(mapping) = event.cast::<PyMapping>() {
+        from_mapping(mapping, defaults)?
+    } else {
+        let kind = event.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("an event of a batch is a pair or a mapping, not {kind}")));
+    };
+    Ok(Draft { arguments, encoded: encode::encode(&data, non_finite, false)? })
+}
+
+fn from_mapping<'py>(
+    mapping: &Bound<'py, PyMapping>,
+    defaults: &Arguments<'py>,
+) -> PyResult<(Arguments<'py>, Bound<'py, PyAny>)> {
+    let mut arguments = defaults.clone();
+    let (mut event_type, mut data) = (None, None);
+    for item in mapping.items()? {
+        let (key, value) = item.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
+        match key.to_str()? {
+            "event_type" => event_type = Some(value.cast_into::<PyString>()?),
+            "data" => data = Some(value),
+            "source" => arguments.source = value.extract()?,
+            "correlation_id" => arguments.correlation_id = value.extract()?,
+            "causation_id" => arguments.causation_id = value.extract()?,
+            "aggregate_id" => arguments.aggregate_id = value.extract()?,
+            "tags" => arguments.tags = value.extract()?,
+            "event_id" => arguments.event_id = value.extract()?,
+            "event_time_ns" => arguments.event_time_ns = value.extract()?,
+            "schema_version" => arguments.schema_version = value.extract()?,
+            "expected_version" => arguments.expected_version = value.extract()?,
+            "durability" => {
+                return Err(PyTypeError::new_err(
+                    "durability is given for the whole batch, not for one event",
+                ));
+            }
+            other => return Err(PyTypeError::new_err(format!("an event of a batch takes no {other:?}"))),
+        }
+    }
+    match (event_type, data) {
+        (Some(event_type), Some(data)) => Ok((Arguments { event_type, ..arguments }, data)),
+        _ => Err(PyTypeError::new_err("an event of a batch needs event_type and data")),
+    }
+}
+
+/// Arguments that say nothing but what a batch's keywords say.
+pub fn no_event_type(py: Python<'_>) -> Bound<'_, PyString> {
+    PyString::new(py, "")
+}

@@ -1,0 +1,297 @@
+//! `Event`: what users make, what the bus publishes, what a log gives back.
+//!
+//! Owns the class and what each of its names answers. What is stored for good is [`Origin`]'s; the three
+//! changeable fields are [`super::fields`]'.
+
+use std::sync::{Mutex, OnceLock};
+
+use pyo3::{
+    PyTraverseError, PyVisit, intern,
+    prelude::*,
+    pyclass::CompareOp,
+    types::{PyBytes, PyDict, PyType},
+};
+
+use super::{
+    fields::{Fields, data, event_type, fact, metadata},
+    hooks::hooks,
+    origin::{Origin, codec_name, schema_valid},
+    pickle,
+};
+
+/// One event: made by a user, published live, or read from a log. Behaves as a dataclass.
+#[pyclass(name = "Event", module = "aresbus._core", subclass, weakref, frozen)]
+pub struct PyEvent {
+    pub(super) fields: Mutex<Fields>,
+    /// Empty for an event that was never stored.
+    pub(super) origin: OnceLock<Origin>,
+}
+
+#[pymethods]
+impl PyEvent {
+    #[classattr]
+    fn __match_args__() -> (&'static str, &'static str, &'static str) {
+        ("event_type", "data", "metadata")
+    }
+
+    #[new]
+    #[pyo3(signature = (event_type, data, metadata = None))]
+    fn new(
+        py: Python<'_>,
+        event_type: Py<PyAny>,
+        data: Py<PyAny>,
+        metadata: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let metadata = match metadata {
+            Some(given) => given,
+            None => hooks()?.default_metadata.call0(py)?,
+        };
+        let fields = Fields {
+            event_type: Some(event_type),
+            data: Some(data),
+            metadata: Some(metadata),
+            ..Fields::default()
+        };
+        Ok(Self { fields: Mutex::new(fields), origin: OnceLock::new() })
+    }
+
+    #[getter(event_type)]
+    fn get_event_type<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        event_type(slf)
+    }
+
+    #[setter(event_type)]
+    fn set_event_type(&self, value: Py<PyAny>) {
+        self.assign(|fields| &mut fields.event_type, value);
+    }
+
+    #[getter(data)]
+    fn get_data<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        data(slf)
+    }
+
+    #[setter(data)]
+    fn set_data(&self, value: Py<PyAny>) {
+        self.assign(|fields| &mut fields.data, value);
+    }
+
+    #[getter(metadata)]
+    fn get_metadata<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        metadata(slf)
+    }
+
+    #[setter(metadata)]
+    fn set_metadata(&self, value: Py<PyAny>) {
+        self.assign(|fields| &mut fields.metadata, value);
+    }
+
+    /// A dict of the three fields, ready for `json.dumps`; status and times as text.
+    fn to_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        hooks()?.to_dict.bind(slf.py()).call1((slf,))
+    }
+
+    /// The inverse of `to_dict`. Raises `ValueError` or `KeyError` that name what is wrong.
+    #[classmethod]
+    fn from_dict<'py>(cls: &Bound<'py, PyType>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        hooks()?.from_dict.bind(cls.py()).call1((cls, value))
+    }
+
+    /// The stored payload bytes; `None` for an event that was never stored.
+    #[getter]
+    fn raw<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.origin.get().map(|origin| origin.raw(py)).transpose()
+    }
+
+    /// Position in the log; `None` until stored.
+    #[getter]
+    fn seq(&self) -> Option<u64> {
+        self.origin().map(Origin::seq)
+    }
+
+    /// Canonical UUID text, or the publisher's own id.
+    #[getter]
+    fn event_id<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        fact(slf, intern!(slf.py(), "event_id"), |origin| origin.event_id(slf.py()).map(Some))
+    }
+
+    /// The entity the event belongs to, if any.
+    #[getter]
+    fn aggregate_id<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        fact(slf, intern!(slf.py(), "aggregate_id"), |origin| origin.aggregate_id(slf.py()))
+    }
+
+    /// Position in the aggregate, from 0; `None` until stored, or without aggregate.
+    #[getter]
+    fn aggregate_version(&self) -> PyResult<Option<u32>> {
+        Ok(self.place()?.and_then(|place| place.aggregate_version))
+    }
+
+    /// `seq` of the aggregate's previous event; `None` where there is none.
+    #[getter]
+    fn aggregate_prev(&self) -> PyResult<Option<u64>> {
+        Ok(self.place()?.and_then(|place| place.aggregate_prev))
+    }
+
+    /// Who published it; empty where nothing was said.
+    #[getter]
+    fn source<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        fact(slf, intern!(slf.py(), "source"), |origin| origin.source(slf.py()).map(Some))
+    }
+
+    /// The conversation the event belongs to, if any.
+    #[getter]
+    fn correlation_id<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        fact(slf, intern!(slf.py(), "correlation_id"), |origin| origin.correlation_id(slf.py()))
+    }
+
+    /// Id of the event that caused this one, if any.
+    #[getter]
+    fn causation_id<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        fact(slf, intern!(slf.py(), "causation_id"), |origin| origin.causation_id(slf.py()))
+    }
+
+    /// Schema version of the data; "1.0.0" where the publisher stated none.
+    #[getter]
+    fn schema_version<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        fact(slf, intern!(slf.py(), "schema_version"), |origin| origin.schema_version(slf.py()).map(Some))
+    }
+
+    /// A new dict of the stored tags; for a user-made event those of its metadata.
+    #[getter]
+    fn tags<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        if let Some(origin) = slf.get().origin() {
+            return origin.tags(py);
+        }
+        let tags = metadata(slf)?.getattr(intern!(py, "tags"))?;
+        Ok(py.get_type::<PyDict>().call1((tags,))?.cast_into()?)
+    }
+
+    /// Real time of the append, ns since 1970 UTC; `None` until stored.
+    #[getter]
+    fn ts_ns(&self) -> PyResult<Option<i64>> {
+        Ok(self.place()?.map(|place| place.ts_ns))
+    }
+
+    /// The time the event speaks of, ns since 1970 UTC, where its publisher gave one.
+    #[getter]
+    fn event_time_ns(&self) -> PyResult<Option<i64>> {
+        Ok(self.place()?.and_then(|place| place.event_time_ns))
+    }
+
+    /// Who wrote the payload: aresbus, the caller (validated JSON), or opaque bytes.
+    #[getter]
+    fn encoding(&self) -> PyResult<Option<&'static str>> {
+        Ok(self.place()?.map(|place| codec_name(place.codec)))
+    }
+
+    /// The life of the log it was appended in, from 1; `None` until stored.
+    #[getter]
+    fn epoch(&self) -> PyResult<Option<u32>> {
+        Ok(self.place()?.map(|place| place.epoch))
+    }
+
+    /// NaN or an infinity in the data was stored as null.
+    #[getter]
+    fn lossy(&self) -> PyResult<bool> {
+        Ok(self.place()?.is_some_and(|place| place.lossy))
+    }
+
+    /// Whether the data fitted its schema at publish; `None` where nothing was checked.
+    #[getter]
+    fn schema_valid(&self) -> PyResult<Option<bool>> {
+        Ok(self.place()?.and_then(|place| schema_valid(place.schema)))
+    }
+
+    /// The event reached its handler through a replay.
+    #[getter]
+    fn is_replay(&self) -> bool {
+        self.fields().is_replay
+    }
+
+    /// Say that the event reaches its handler through a replay.
+    fn _set_replay(&self) {
+        self.fields().is_replay = true;
+    }
+
+    /// The bus's view of the delivery; becomes `metadata.status`, also of metadata not made yet.
+    fn _set_status(slf: &Bound<'_, Self>, status: Py<PyAny>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        this.assign(|fields| &mut fields.status, status.clone_ref(py));
+        match this.known(py, |fields| &mut fields.metadata) {
+            Some(made) => made.setattr(intern!(py, "status"), status),
+            None => Ok(()),
+        }
+    }
+
+    fn _status<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        if let Some(made) = this.known(py, |fields| &mut fields.metadata) {
+            return made.getattr(intern!(py, "status"));
+        }
+        match this.known(py, |fields| &mut fields.status) {
+            Some(status) => Ok(status),
+            None => Ok(hooks()?.pending.bind(py).clone()),
+        }
+    }
+
+    /// As of a dataclass: equal classes, equal fields. There is no order.
+    fn __richcmp__<'py>(
+        slf: &Bound<'py, Self>,
+        other: &Bound<'py, PyAny>,
+        op: CompareOp,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let is_comparable =
+            matches!(op, CompareOp::Eq | CompareOp::Ne) && slf.get_type().is(other.get_type());
+        match other.cast::<Self>() {
+            Ok(other) if is_comparable => {
+                let mine = (event_type(slf)?, data(slf)?, metadata(slf)?).into_pyobject(py)?;
+                let its = (event_type(other)?, data(other)?, metadata(other)?).into_pyobject(py)?;
+                mine.rich_compare(its, op)
+            }
+            _ => Ok(py.NotImplemented().into_bound(py)),
+        }
+    }
+
+    /// Like `<Event trade_executed seq=12 id=0190…>`: short, and nothing is decoded for it.
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (py, this) = (slf.py(), slf.get());
+        let class = slf.get_type().name()?.to_string();
+        let kind = event_type(slf)?.str()?.to_string();
+        if let Some(origin) = this.origin() {
+            return Ok(format!("<{class} {kind} seq={} id={}>", origin.seq(), origin.event_id(py)?));
+        }
+        let id = match this.known(py, |fields| &mut fields.metadata) {
+            Some(metadata) => metadata.getattr_opt(intern!(py, "event_id"))?,
+            None => None,
+        };
+        Ok(id.map_or_else(|| format!("<{class} {kind}>"), |id| format!("<{class} {kind} id={id}>")))
+    }
+
+    fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        pickle::shallow_copy(slf)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        pickle::reduce(slf)
+    }
+
+    fn __setstate__(slf: &Bound<'_, Self>, state: pickle::State) -> PyResult<()> {
+        pickle::set_state(slf, state)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Never waits: the lock is held for pointer copies only, with the GIL.
+        let Ok(fields) = self.fields.try_lock() else { return Ok(()) };
+        for field in [&fields.event_type, &fields.data, &fields.metadata, &fields.status] {
+            visit.call(field)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let cleared = std::mem::take(&mut *self.fields());
+        drop(cleared);
+    }
+}

@@ -1,0 +1,138 @@
+//! The three changeable fields of an event, and when each is made: at the first touch, never before.
+//!
+//! Owns the lazy making of type, data and metadata, and their assignment. Invariants: the fields' lock is held for
+//! pointer copies only, so no Python code runs under it and it is never contended while the GIL is held; a first
+//! touch in two threads gives both the same object.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use pyo3::{prelude::*, types::PyString};
+
+use super::{
+    encode,
+    event::PyEvent,
+    hooks::{hooks, installed},
+    origin::{Origin, Place},
+};
+use crate::format::Codec;
+
+/// The fields that may still be made, or assigned.
+#[derive(Default)]
+pub struct Fields {
+    pub event_type: Option<Py<PyAny>>,
+    pub data: Option<Py<PyAny>>,
+    pub metadata: Option<Py<PyAny>>,
+    /// The bus's view of the delivery; `None` is pending.
+    pub status: Option<Py<PyAny>>,
+    pub is_replay: bool,
+}
+
+/// One of the fields that are made at the first touch.
+pub type Slot = fn(&mut Fields) -> &mut Option<Py<PyAny>>;
+
+impl PyEvent {
+    /// An event read from a log.
+    pub fn stored(origin: Origin) -> Self {
+        Self { fields: Mutex::default(), origin: OnceLock::from(origin) }
+    }
+
+    /// An event published just now. Without `data` it is decoded from the stored bytes when touched.
+    pub fn live(origin: Origin, event_type: Option<Py<PyAny>>, data: Option<Py<PyAny>>) -> Self {
+        let fields = Fields { event_type, data, ..Fields::default() };
+        Self { fields: Mutex::new(fields), origin: OnceLock::from(origin) }
+    }
+
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.get()
+    }
+
+    /// Gives an event that was just made its place in a log; one that has a place keeps it.
+    pub fn set_origin(&self, origin: Origin) {
+        // A second origin is dropped: unpickling sets it once, on an event nobody else knows.
+        drop(self.origin.set(origin));
+    }
+
+    pub fn fields(&self) -> MutexGuard<'_, Fields> {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn place(&self) -> PyResult<Option<Place>> {
+        self.origin.get().map(Origin::place).transpose()
+    }
+
+    pub fn known<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {
+        slot(&mut self.fields()).as_ref().map(|value| value.bind(py).clone())
+    }
+
+    /// Fills an empty slot; where another thread was faster, its value stays and is returned.
+    fn fill<'py>(&self, slot: Slot, made: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
+        let py = made.py();
+        let mut fields = self.fields();
+        slot(&mut fields).get_or_insert_with(|| made.clone().unbind()).bind(py).clone()
+    }
+
+    pub fn assign(&self, slot: Slot, value: Py<PyAny>) {
+        let replaced = slot(&mut self.fields()).replace(value);
+        // ORDER: the lock is free again before the old value goes, which may run Python code.
+        drop(replaced);
+    }
+}
+
+/// The event's type: what was assigned, else the registered object of the stored text, else that text.
+pub fn event_type<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
+    let (py, this) = (event.py(), event.get());
+    if let Some(known) = this.known(py, |fields| &mut fields.event_type) {
+        return Ok(known);
+    }
+    let Some(origin) = this.origin() else { return Ok(py.None().into_bound(py)) };
+    let made = registered(&origin.event_type(py)?)?;
+    Ok(this.fill(|fields| &mut fields.event_type, &made))
+}
+
+/// The registered object that stands for `text`, else the text.
+pub fn registered<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+    let known = match installed() {
+        Some(hooks) => hooks.event_types.bind(text.py()).get_item(text)?,
+        None => None,
+    };
+    Ok(known.unwrap_or_else(|| text.clone().into_any()))
+}
+
+/// The event's data, decoded now if nobody has touched it yet.
+pub fn data<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
+    let (py, this) = (event.py(), event.get());
+    if let Some(known) = this.known(py, |fields| &mut fields.data) {
+        return Ok(known);
+    }
+    let Some(origin) = this.origin() else { return Ok(py.None().into_bound(py)) };
+    let raw = origin.raw(py)?;
+    let made = match origin.place()?.codec {
+        Codec::Json | Codec::JsonGiven => encode::decode(&raw)?,
+        Codec::Bytes => raw.into_any(),
+    };
+    Ok(this.fill(|fields| &mut fields.data, &made))
+}
+
+/// The event's metadata, made now if nobody has touched it yet.
+pub fn metadata<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
+    let (py, this) = (event.py(), event.get());
+    if let Some(known) = this.known(py, |fields| &mut fields.metadata) {
+        return Ok(known);
+    }
+    let made = hooks()?.make_metadata.bind(py).call1((event,))?;
+    Ok(this.fill(|fields| &mut fields.metadata, &made))
+}
+
+/// A fact of a stored event; of one that was never stored, what its metadata says.
+pub fn fact<'py>(
+    event: &Bound<'py, PyEvent>,
+    name: &Bound<'py, PyString>,
+    stored: impl FnOnce(&Origin) -> PyResult<Option<Bound<'py, PyString>>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match event.get().origin() {
+        Some(origin) => {
+            Ok(stored(origin)?.map_or_else(|| event.py().None().into_bound(event.py()), Bound::into_any))
+        }
+        None => metadata(event)?.getattr(name),
+    }
+}

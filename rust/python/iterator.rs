@@ -1,0 +1,186 @@
+//! Iterating over stored events: read ahead without the GIL, hand out one by one.
+//!
+//! Owns the queue between the engine's batches and Python's `next`. What matches, and in which order, is the
+//! scan's. Invariants: the scan's lock is held while reading, always with the GIL released; the GIL is never
+//! taken under it; `position` never runs ahead of the events handed out.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use pyo3::prelude::*;
+
+use super::{
+    error::{closed_error, raised},
+    event::PyEvent,
+    fork::Life,
+    origin::Origin,
+    wait::Timeout,
+};
+use crate::{
+    error::Result,
+    scan::{Scan, StoredEvent},
+};
+
+/// Most events read ahead: their cost of crossing into the engine is shared, their memory stays small.
+const BATCH_EVENTS: usize = 256;
+/// Most bytes read ahead, but for one event that is larger.
+const BATCH_BYTES: usize = 256 * 1024;
+/// A follower looks at signals, and at whether its log was closed, this often.
+const FOLLOW_SLICE: Duration = Duration::from_millis(100);
+/// Stands for "no position yet": one less than position 0.
+const NO_POSITION: u64 = u64::MAX;
+
+/// What an iterator does at the end of what is committed.
+#[derive(Clone, Copy)]
+pub enum AtEnd {
+    Stop,
+    Wait(Timeout),
+}
+
+/// Iterator over stored events, in the order of the log. Reads ahead with the GIL released.
+#[pyclass(name = "EventIterator", module = "aresbus._core", frozen)]
+pub struct PyEventIterator {
+    ahead: Mutex<Ahead>,
+    at_end: AtEnd,
+    life: Arc<Life>,
+    position: AtomicU64,
+    skipped: AtomicU64,
+}
+
+/// The scan and what was read from it and not yet handed out.
+struct Ahead {
+    scan: Scan,
+    queue: VecDeque<StoredEvent>,
+    batch: Vec<StoredEvent>,
+    is_exhausted: bool,
+}
+
+/// What one look yielded.
+enum Look {
+    Event(StoredEvent),
+    NothingYet,
+    End,
+}
+
+impl Ahead {
+    /// The next event, from the queue or the scan; waits up to `patience` at the end.
+    fn next(&mut self, patience: Option<Duration>) -> Result<Look> {
+        if let Some(event) = self.queue.pop_front() {
+            return Ok(Look::Event(event));
+        }
+        if self.is_exhausted {
+            return Ok(Look::End);
+        }
+        self.batch.clear();
+        self.scan.next_batch(&mut self.batch, BATCH_EVENTS, BATCH_BYTES)?;
+        self.queue.extend(self.batch.drain(..));
+        match (self.queue.pop_front(), patience) {
+            (Some(event), _) => Ok(Look::Event(event)),
+            (None, None) => {
+                self.is_exhausted = true;
+                Ok(Look::End)
+            }
+            (None, Some(patience)) => {
+                self.scan.wait(patience)?;
+                Ok(Look::NothingYet)
+            }
+        }
+    }
+
+    /// Everything before the next event in the queue was handed out or did not match.
+    fn position(&self) -> Option<u64> {
+        match self.queue.front() {
+            Some(next) => next.fixed.seq.checked_sub(1),
+            None => self.scan.position(),
+        }
+    }
+}
+
+impl PyEventIterator {
+    pub fn new(scan: Scan, at_end: AtEnd, life: Arc<Life>) -> Self {
+        let ahead = Ahead { scan, queue: VecDeque::new(), batch: Vec::new(), is_exhausted: false };
+        let position = AtomicU64::new(ahead.position().unwrap_or(NO_POSITION));
+        Self { ahead: Mutex::new(ahead), at_end, life, position, skipped: AtomicU64::new(0) }
+    }
+
+    fn look(&self, patience: Option<Duration>) -> Result<Look> {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = ahead.next(patience);
+        self.tell(&ahead);
+        look
+    }
+
+    fn tell(&self, ahead: &Ahead) {
+        self.position.store(ahead.position().unwrap_or(NO_POSITION), Ordering::Release);
+        self.skipped.store(ahead.scan.skipped_records(), Ordering::Relaxed);
+    }
+
+    /// The next event if it has been read ahead already and no other thread is at it.
+    fn at_hand(&self) -> Option<StoredEvent> {
+        let mut ahead = self.ahead.try_lock().ok()?;
+        let event = ahead.queue.pop_front()?;
+        self.tell(&ahead);
+        Some(event)
+    }
+
+    fn finish(&self) {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).is_exhausted = true;
+    }
+}
+
+#[pymethods]
+impl PyEventIterator {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyEvent>> {
+        if self.life.is_over() {
+            return Err(closed_error(py, self.life.path()));
+        }
+        if let Some(event) = self.at_hand() {
+            return Ok(Some(PyEvent::stored(Origin::Record(event))));
+        }
+        let deadline = match self.at_end {
+            AtEnd::Stop => None,
+            AtEnd::Wait(timeout) => timeout.deadline(),
+        };
+        loop {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let patience = match self.at_end {
+                AtEnd::Stop => None,
+                AtEnd::Wait(_) => Some(left.unwrap_or(FOLLOW_SLICE).min(FOLLOW_SLICE)),
+            };
+            match raised(py, py.detach(|| self.look(patience)))? {
+                Look::Event(event) => return Ok(Some(PyEvent::stored(Origin::Record(event)))),
+                Look::End => return Ok(None),
+                Look::NothingYet => py.check_signals()?,
+            }
+            if self.life.is_over() {
+                return Err(closed_error(py, self.life.path()));
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                py.detach(|| self.finish());
+                return Ok(None);
+            }
+        }
+    }
+
+    /// `seq` up to which everything was examined, matching or not; `None` before the first.
+    #[getter]
+    fn position(&self) -> Option<u64> {
+        Some(self.position.load(Ordering::Acquire)).filter(|position| *position != NO_POSITION)
+    }
+
+    /// Ignorable records of kinds this build does not know, skipped so far.
+    #[getter]
+    fn skipped_records(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+}

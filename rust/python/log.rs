@@ -1,0 +1,274 @@
+//! `Log`: the handle that Python holds, and its calls.
+//!
+//! Owns the class, its options and properties, and that a handle dropped without `close()` releases lock and
+//! threads. What a call does is the engine's; how an append goes is [`super::append`]'s. Invariant (R12): nothing
+//! here waits for the engine while holding the GIL.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pyo3::{PyTraverseError, PyVisit, intern, prelude::*, types::PyDict};
+
+use super::{
+    arguments::durability_name,
+    clock::PyManualClock,
+    encode::NonFinite,
+    error::{closed_error, raised},
+    fork::Life,
+    opening::{options, place_of},
+    payload::Given,
+    report,
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{Durability, Mode, Options},
+    log::{Location, Log},
+    place::Place,
+};
+
+/// A durable log of events: one directory, one order. Context manager; closing is idempotent.
+#[pyclass(name = "Log", module = "aresbus._core", subclass, weakref, frozen)]
+pub struct PyLog {
+    pub(super) engine: Arc<Log>,
+    pub(super) durability: Durability,
+    pub(super) non_finite: NonFinite,
+    mode: Mode,
+    /// Where it is, for what works on files alone.
+    place: Place,
+    pub(super) life: Arc<Life>,
+    /// Held for pointer copies only, with the GIL: never contended, no Python code under it.
+    listener: Mutex<Option<Py<PyAny>>>,
+}
+
+impl PyLog {
+    pub(super) fn listener<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.listener_slot().as_ref().map(|listener| listener.bind(py).clone())
+    }
+
+    fn set_listener(&self, listener: Option<Py<PyAny>>) {
+        let replaced = std::mem::replace(&mut *self.listener_slot(), listener);
+        // ORDER: the lock is free again before the old listener goes, which may run Python code.
+        drop(replaced);
+    }
+
+    fn listener_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine, unless the handle is closed.
+    pub(super) fn open_engine(&self, py: Python<'_>) -> PyResult<&Log> {
+        if self.engine.is_closed() { Err(closed_error(py, self.engine.path())) } else { Ok(&self.engine) }
+    }
+}
+
+impl Drop for PyLog {
+    fn drop(&mut self) {
+        self.life.end();
+        // A log dropped without close() still syncs and releases its lock, without holding up other threads.
+        // Nobody is left to hear of a failure; a poisoned log has told its appenders already.
+        let engine = &self.engine;
+        let closed = Python::try_attach(|py| py.detach(|| engine.close()));
+        if closed.is_none() {
+            drop(engine.close());
+        }
+    }
+}
+
+#[pymethods]
+impl PyLog {
+    #[new]
+    #[pyo3(signature = (
+        path, *, mode = "rw", durability = "interval", sync_interval_ms = 10, segment_bytes = 67_108_864,
+        memory_bytes = 268_435_456, non_finite = "null", clock = None, force_filesystem = false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
+    fn new(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        mode: &str,
+        durability: &str,
+        sync_interval_ms: u64,
+        segment_bytes: u64,
+        memory_bytes: u64,
+        non_finite: &str,
+        clock: Option<&Bound<'_, PyManualClock>>,
+        force_filesystem: bool,
+    ) -> PyResult<Self> {
+        let given = Options {
+            sync_interval: Duration::from_millis(sync_interval_ms),
+            segment_bytes,
+            memory_bytes,
+            force_filesystem,
+            ..Options::default()
+        };
+        let (options, non_finite) = options(py, (mode, durability, non_finite), given)?;
+        let clock: Arc<dyn Clock> =
+            clock.map_or_else(|| Arc::new(SystemClock) as _, |clock| clock.get().shared());
+        let (mode, durability) = (options.mode, options.durability);
+        let place = place_of(path)?;
+        let vfs = Arc::clone(&place.vfs);
+        let opened = py.detach(|| Log::open(Location::Elsewhere(vfs, &place.path), options, clock));
+        let engine = Arc::new(raised(py, opened)?);
+        let life = Life::of(&engine);
+        Ok(Self { engine, durability, non_finite, mode, place, life, listener: Mutex::new(None) })
+    }
+
+    /// Make everything committed so far durable; returns `durable_seq`. Raises `LogPoisonedError`.
+    fn sync(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        let engine = self.open_engine(py)?;
+        raised(py, py.detach(|| engine.sync()))
+    }
+
+    /// Version of the aggregate's newest event, or None where it has none.
+    fn aggregate_version(&self, py: Python<'_>, aggregate_id: &str) -> PyResult<Option<u32>> {
+        let engine = self.open_engine(py)?;
+        raised(py, py.detach(|| engine.aggregate_version(aggregate_id)))
+    }
+
+    /// Check checksums, positions and aggregate chains of everything stored; all findings, not the first.
+    fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.open_engine(py)?;
+        report::verification(py, &raised(py, py.detach(|| crate::verify::verify_place(&self.place)))?)
+    }
+
+    /// The log at one moment; counters since this handle was opened.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.open_engine(py)?;
+        let stats = raised(py, py.detach(|| engine.stats()))?;
+        let handle =
+            report::Handle { engine, mode: self.mode(), durability: durability_name(self.durability) };
+        report::stats(py, &handle, &stats)
+    }
+
+    /// Sync, leave the clean mark, release lock and threads. Idempotent. Raises `LogPoisonedError`.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.life.end();
+        raised(py, py.detach(|| self.engine.close()))
+    }
+
+    /// Call `callback()` after each append through this handle, in the appending thread.
+    fn _on_commit(&self, callback: Option<Py<PyAny>>) {
+        self.set_listener(callback);
+    }
+
+    /// Store a snapshot atomically (checksummed, replace-and-rename); durable on return.
+    fn _write_snapshot(
+        &self,
+        py: Python<'_>,
+        aggregate_id: &str,
+        seq: u64,
+        payload: Given<'_>,
+    ) -> PyResult<()> {
+        let engine = self.open_engine(py)?;
+        let Given(payload) = payload;
+        let bytes = payload.as_bytes();
+        raised(py, py.detach(|| engine.write_snapshot(aggregate_id, seq, bytes)))
+    }
+
+    /// Stored snapshots of one aggregate, newest first; None for one that is damaged.
+    fn _read_snapshots<'py>(
+        &self,
+        py: Python<'py>,
+        aggregate_id: &str,
+    ) -> PyResult<Vec<report::Snapshot<'py>>> {
+        let engine = self.open_engine(py)?;
+        let found = raised(py, py.detach(|| engine.read_snapshots(aggregate_id)))?;
+        Ok(report::snapshots(py, found))
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        slf.get().open_engine(slf.py())?;
+        Ok(slf.clone())
+    }
+
+    /// Closes through the method, so that a subclass's `close` is the one that runs.
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
+        trace: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (kind, error, trace);
+        slf.call_method0(intern!(slf.py(), "close")).map(drop)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (class, log) = (slf.get_type().name()?, slf.get());
+        let place =
+            log.engine.path().map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
+        let state = if log.engine.is_closed() { "closed" } else { log.mode() };
+        Ok(format!("<{class} {place} {state}>"))
+    }
+
+    #[getter]
+    fn path(&self) -> Option<&std::ffi::OsStr> {
+        self.engine.path().map(std::path::Path::as_os_str)
+    }
+
+    #[getter]
+    fn mode(&self) -> &'static str {
+        match self.mode {
+            Mode::ReadWrite => "rw",
+            Mode::Read => "r",
+        }
+    }
+
+    /// UUID of the log, made when it was created.
+    #[getter]
+    fn log_id(&self) -> String {
+        report::uuid_text(self.engine.log_id())
+    }
+
+    #[getter]
+    fn first_seq(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.open_engine(py)?.first_seq())
+    }
+
+    /// Newest committed event, or None on an empty log.
+    #[getter]
+    fn last_seq(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        let engine = self.open_engine(py)?;
+        raised(py, py.detach(|| engine.last_seq()))
+    }
+
+    /// Newest event that survives power loss (inclusive), or None.
+    #[getter]
+    fn durable_seq(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        Ok(self.open_engine(py)?.durable_seq())
+    }
+
+    #[getter]
+    fn epoch(&self, py: Python<'_>) -> PyResult<u32> {
+        Ok(self.open_engine(py)?.epoch())
+    }
+
+    #[getter]
+    fn is_closed(&self) -> bool {
+        self.engine.is_closed()
+    }
+
+    /// Why appends are refused after a failed sync; None in health.
+    #[getter]
+    fn poisoned(&self) -> Option<String> {
+        self.engine.poisoned()
+    }
+
+    /// What opening found and did; also after close.
+    #[getter]
+    fn recovery<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        report::recovery(py, self.engine.recovery())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Never waits: the lock is held for pointer copies only, with the GIL.
+        let Ok(listener) = self.listener.try_lock() else { return Ok(()) };
+        visit.call(&*listener)
+    }
+
+    fn __clear__(&self) {
+        self.set_listener(None);
+    }
+}

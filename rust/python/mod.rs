@@ -1,0 +1,72 @@
+//! The binding to CPython: `aresbus._core`. The only folder that knows PyO3; `_core.pyi` is its contract.
+//!
+//! What is where, along the way of one event:
+//! * `arguments`, `expected`, `payload`, `batch`: from Python's arguments to the engine's borrowed event;
+//! * `encode`, `walk`: data to JSON through orjson, and what was lost on the way;
+//! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `wait`: appending, waiting;
+//! * `receipt`: what an append returns;
+//! * `read_calls`, `query`, `iterator`: reading;
+//! * `origin`, `fields`, `event`, `pickle`: what an event knows, makes on demand, is, and how it travels;
+//! * `hooks`, `report`, `clock`, `fork`, `error`: what Python owns, dicts, time, forks, exceptions.
+//!
+//! Invariants: never wait for the engine with the GIL held, never take the GIL under one of its locks (R12); all
+//! encoding is over before the engine is called (R11); everything given to Python owns its bytes (R21).
+
+mod append;
+mod append_calls;
+mod arguments;
+mod batch;
+mod clock;
+mod encode;
+mod error;
+mod event;
+mod expected;
+mod fields;
+mod fork;
+mod hooks;
+mod iterator;
+mod log;
+mod opening;
+mod origin;
+mod payload;
+mod pickle;
+mod query;
+mod read_calls;
+mod receipt;
+mod report;
+mod wait;
+mod walk;
+
+use std::path::PathBuf;
+
+use pyo3::{prelude::*, types::PyDict};
+
+use crate::format;
+
+/// Verify a log without opening it: also one that `Log` refuses. `FileNotFoundError` if there is none.
+#[pyfunction]
+fn verify(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
+    let found = py.detach(move || crate::verify::verify(&path));
+    report::verification(py, &error::raised(py, found)?)
+}
+
+/// The compiled engine: log, events, receipts.
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
+    module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
+    module.add("FORMAT_VERSION", format::FORMAT_VERSION)?;
+    module.add("MAX_TEXT_BYTES", format::MAX_TEXT_BYTES)?;
+    module.add("MAX_ID_BYTES", format::MAX_ID_BYTES)?;
+    module.add_class::<expected::PyExpected>()?;
+    module.add_class::<receipt::PyReceipt>()?;
+    module.add_class::<event::PyEvent>()?;
+    module.add_class::<iterator::PyEventIterator>()?;
+    module.add_class::<clock::PyManualClock>()?;
+    module.add_class::<log::PyLog>()?;
+    module.add_function(wrap_pyfunction!(verify, module)?)?;
+    module.add_function(wrap_pyfunction!(hooks::install, module)?)?;
+    module.add_function(wrap_pyfunction!(fork::_forget_after_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(pickle::_restore_event, module)?)
+}

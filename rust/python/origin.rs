@@ -1,0 +1,340 @@
+//! Where an event comes from, and what is known of it for good: its place in the log, its ids, its bytes.
+//!
+//! Owns the two forms of that knowledge, a record's bytes or the same facts one by one, and one set of answers
+//! for both. Refuses to know type objects, decoded data and metadata, which may change: those are the event's.
+//! Invariants: nothing here changes once made; nothing points into the log; no Python object here can be part
+//! of a reference cycle.
+
+use pyo3::{
+    exceptions::PyRuntimeError,
+    prelude::*,
+    types::{PyBytes, PyDict, PyString},
+};
+
+use super::arguments::Arguments;
+use crate::{
+    format::{Codec, EventId, IdView, RecordView, SchemaCheck},
+    log::Appended,
+    scan::StoredEvent,
+};
+
+/// Schema version of an event whose publisher stated none (docs/format.md).
+const DEFAULT_SCHEMA_VERSION: &str = "1.0.0";
+
+/// A stored event's facts.
+pub enum Origin {
+    /// Read from the log.
+    Record(StoredEvent),
+    /// Published just now, or unpickled.
+    Facts(Box<Facts>),
+}
+
+/// Positions, times and marks of a stored event.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub seq: u64,
+    pub ts_ns: i64,
+    pub epoch: u32,
+    pub aggregate_prev: Option<u64>,
+    pub aggregate_version: Option<u32>,
+    pub event_time_ns: Option<i64>,
+    pub codec: Codec,
+    pub lossy: bool,
+    pub schema: SchemaCheck,
+}
+
+/// A stored event's facts, one by one.
+pub struct Facts {
+    place: Place,
+    event_id: EventId,
+    event_type: Py<PyString>,
+    source: Option<Py<PyString>>,
+    aggregate_id: Option<Py<PyString>>,
+    correlation_id: Option<Py<PyString>>,
+    causation_id: Option<Py<PyString>>,
+    schema_version: Option<Py<PyString>>,
+    tags: Vec<(Py<PyString>, Py<PyString>)>,
+    raw: Py<PyBytes>,
+}
+
+impl Origin {
+    /// Of an event that was just appended with `arguments` and `raw` as its payload.
+    pub fn published(
+        appended: &Appended,
+        arguments: Arguments<'_>,
+        raw: Bound<'_, PyBytes>,
+        codec: Codec,
+        lossy: bool,
+    ) -> PyResult<Self> {
+        let place = Place {
+            seq: appended.seq,
+            ts_ns: appended.ts_ns,
+            epoch: appended.epoch,
+            aggregate_prev: appended.aggregate_prev,
+            aggregate_version: appended.aggregate_version,
+            event_time_ns: arguments.event_time_ns,
+            codec,
+            lossy,
+            schema: arguments.schema,
+        };
+        let tags = arguments.tags.0.into_iter();
+        Ok(Self::Facts(Box::new(Facts {
+            place,
+            event_id: appended.event_id.clone(),
+            event_type: exact(arguments.event_type)?,
+            source: exact_option(arguments.source.0)?,
+            aggregate_id: exact_option(arguments.aggregate_id)?,
+            correlation_id: exact_option(arguments.correlation_id)?,
+            causation_id: exact_option(arguments.causation_id)?,
+            schema_version: exact_option(arguments.schema_version)?,
+            tags: tags.map(|(key, value)| Ok((exact(key)?, exact(value)?))).collect::<PyResult<_>>()?,
+            raw: raw.unbind(),
+        })))
+    }
+
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Record(stored) => stored.fixed.seq,
+            Self::Facts(facts) => facts.place.seq,
+        }
+    }
+
+    pub fn place(&self) -> PyResult<Place> {
+        match self {
+            Self::Record(stored) => Ok(place_of(&view(stored)?, stored.epoch)),
+            Self::Facts(facts) => Ok(facts.place),
+        }
+    }
+
+    pub fn event_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        match self {
+            Self::Record(stored) => Ok(id_text(py, view(stored)?.event_id)),
+            Self::Facts(facts) => Ok(id_text(py, facts.event_id.view())),
+        }
+    }
+
+    pub fn event_type<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        match self {
+            Self::Record(stored) => Ok(PyString::new(py, view(stored)?.event_type)),
+            Self::Facts(facts) => Ok(facts.event_type.bind(py).clone()),
+        }
+    }
+
+    pub fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        match self {
+            Self::Record(stored) => Ok(PyString::new(py, view(stored)?.source)),
+            Self::Facts(facts) => Ok(text_or(py, facts.source.as_ref(), "")),
+        }
+    }
+
+    pub fn schema_version<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        match self {
+            Self::Record(stored) => {
+                let stated = view(stored)?.schema_version;
+                Ok(PyString::new(py, stated.unwrap_or(DEFAULT_SCHEMA_VERSION)))
+            }
+            Self::Facts(facts) => Ok(text_or(py, facts.schema_version.as_ref(), DEFAULT_SCHEMA_VERSION)),
+        }
+    }
+
+    pub fn aggregate_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        match self {
+            Self::Record(stored) => Ok(view(stored)?.aggregate_id.map(|id| id_text(py, id))),
+            Self::Facts(facts) => Ok(bound(py, facts.aggregate_id.as_ref())),
+        }
+    }
+
+    pub fn correlation_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        match self {
+            Self::Record(stored) => Ok(view(stored)?.correlation_id.map(|id| id_text(py, id))),
+            Self::Facts(facts) => Ok(bound(py, facts.correlation_id.as_ref())),
+        }
+    }
+
+    pub fn causation_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        match self {
+            Self::Record(stored) => Ok(view(stored)?.causation_id.map(|id| id_text(py, id))),
+            Self::Facts(facts) => Ok(bound(py, facts.causation_id.as_ref())),
+        }
+    }
+
+    /// A new dict each time.
+    pub fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tags = PyDict::new(py);
+        match self {
+            Self::Record(stored) => {
+                for (key, value) in view(stored)?.tags() {
+                    tags.set_item(key, value)?;
+                }
+            }
+            Self::Facts(facts) => {
+                for (key, value) in &facts.tags {
+                    tags.set_item(key, value)?;
+                }
+            }
+        }
+        Ok(tags)
+    }
+
+    /// The stored bytes; a copy where they stand in a record.
+    pub fn raw<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        match self {
+            Self::Record(stored) => Ok(PyBytes::new(py, view(stored)?.payload)),
+            Self::Facts(facts) => Ok(facts.raw.bind(py).clone()),
+        }
+    }
+
+    /// Everything, in a form that pickles.
+    pub fn pickled(&self, py: Python<'_>) -> PyResult<Pickled> {
+        let place = self.place()?;
+        Ok(Pickled {
+            seq: place.seq,
+            ts_ns: place.ts_ns,
+            epoch: place.epoch,
+            aggregate_prev: place.aggregate_prev,
+            aggregate_version: place.aggregate_version,
+            event_time_ns: place.event_time_ns,
+            encoding: codec_name(place.codec).to_owned(),
+            lossy: place.lossy,
+            schema_valid: schema_valid(place.schema),
+            event_id: self.event_id(py)?.extract()?,
+            event_type: self.event_type(py)?.unbind(),
+            source: Some(self.source(py)?.unbind()),
+            aggregate_id: self.aggregate_id(py)?.map(Bound::unbind),
+            correlation_id: self.correlation_id(py)?.map(Bound::unbind),
+            causation_id: self.causation_id(py)?.map(Bound::unbind),
+            schema_version: Some(self.schema_version(py)?.unbind()),
+            tags: self.tags(py)?.items().extract()?,
+            raw: self.raw(py)?.unbind(),
+        })
+    }
+}
+
+/// A stored event's facts as a dict of plain values, the form in which they are pickled.
+#[derive(FromPyObject, IntoPyObject)]
+#[pyo3(from_item_all)]
+pub struct Pickled {
+    seq: u64,
+    ts_ns: i64,
+    epoch: u32,
+    aggregate_prev: Option<u64>,
+    aggregate_version: Option<u32>,
+    event_time_ns: Option<i64>,
+    encoding: String,
+    lossy: bool,
+    schema_valid: Option<bool>,
+    event_id: String,
+    event_type: Py<PyString>,
+    source: Option<Py<PyString>>,
+    aggregate_id: Option<Py<PyString>>,
+    correlation_id: Option<Py<PyString>>,
+    causation_id: Option<Py<PyString>>,
+    schema_version: Option<Py<PyString>>,
+    tags: Vec<(Py<PyString>, Py<PyString>)>,
+    raw: Py<PyBytes>,
+}
+
+impl Pickled {
+    pub fn into_origin(self) -> Origin {
+        Origin::Facts(Box::new(Facts {
+            place: Place {
+                seq: self.seq,
+                ts_ns: self.ts_ns,
+                epoch: self.epoch,
+                aggregate_prev: self.aggregate_prev,
+                aggregate_version: self.aggregate_version,
+                event_time_ns: self.event_time_ns,
+                codec: codec_called(&self.encoding),
+                lossy: self.lossy,
+                schema: schema_check(self.schema_valid),
+            },
+            event_id: IdView::of(&self.event_id).to_owned(),
+            event_type: self.event_type,
+            source: self.source,
+            aggregate_id: self.aggregate_id,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            schema_version: self.schema_version,
+            tags: self.tags,
+            raw: self.raw,
+        }))
+    }
+}
+
+/// The record, decoded. A scan has decoded it once before it gave it out, so a fault here is a defect.
+fn view(stored: &StoredEvent) -> PyResult<RecordView<'_>> {
+    stored.view().map_err(|fault| PyRuntimeError::new_err(format!("event {}: {fault}", stored.fixed.seq)))
+}
+
+fn place_of(view: &RecordView<'_>, epoch: u32) -> Place {
+    Place {
+        seq: view.seq(),
+        ts_ns: view.fixed.ts_ns,
+        epoch,
+        aggregate_prev: view.fixed.aggregate_prev,
+        aggregate_version: view.aggregate_version(),
+        event_time_ns: view.event_time_ns,
+        codec: view.codec,
+        lossy: view.lossy,
+        schema: view.schema,
+    }
+}
+
+/// The name of a codec in Python.
+pub fn codec_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Json => "json",
+        Codec::JsonGiven => "json-given",
+        Codec::Bytes => "bytes",
+    }
+}
+
+fn codec_called(name: &str) -> Codec {
+    match name {
+        "json" => Codec::Json,
+        "json-given" => Codec::JsonGiven,
+        _ => Codec::Bytes,
+    }
+}
+
+/// Python's answer to whether the data fitted its schema.
+pub fn schema_valid(schema: SchemaCheck) -> Option<bool> {
+    match schema {
+        SchemaCheck::Unchecked => None,
+        SchemaCheck::Valid => Some(true),
+        SchemaCheck::Breach => Some(false),
+    }
+}
+
+/// The inverse of [`schema_valid`].
+pub fn schema_check(valid: Option<bool>) -> SchemaCheck {
+    match valid {
+        None => SchemaCheck::Unchecked,
+        Some(true) => SchemaCheck::Valid,
+        Some(false) => SchemaCheck::Breach,
+    }
+}
+
+/// A `str` itself, or the text of an instance of a subclass, which might refer to anything.
+fn exact(text: Bound<'_, PyString>) -> PyResult<Py<PyString>> {
+    if text.is_exact_instance_of::<PyString>() {
+        return Ok(text.unbind());
+    }
+    Ok(PyString::new(text.py(), text.to_str()?).unbind())
+}
+
+fn exact_option(text: Option<Bound<'_, PyString>>) -> PyResult<Option<Py<PyString>>> {
+    text.map(exact).transpose()
+}
+
+fn bound<'py>(py: Python<'py>, text: Option<&Py<PyString>>) -> Option<Bound<'py, PyString>> {
+    text.map(|text| text.bind(py).clone())
+}
+
+fn text_or<'py>(py: Python<'py>, text: Option<&Py<PyString>>, default: &str) -> Bound<'py, PyString> {
+    bound(py, text).unwrap_or_else(|| PyString::new(py, default))
+}
+
+fn id_text<'py>(py: Python<'py>, id: IdView<'_>) -> Bound<'py, PyString> {
+    id.with_text(|text| PyString::new(py, text))
+}

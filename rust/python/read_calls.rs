@@ -1,0 +1,102 @@
+//! The calls of `Log` that read, follow and wait, as Python spells them.
+//!
+//! Owns their signatures. What matches is the engine's; how events are handed out is [`super::iterator`]'s.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::{
+    error::raised,
+    iterator::{AtEnd, PyEventIterator},
+    log::PyLog,
+    query::{Count, Moment, TimeChoice, Types},
+    wait::{Timeout, in_slices},
+};
+use crate::scan::{Query, TimeOf};
+
+impl PyLog {
+    fn iterate(&self, py: Python<'_>, query: Query, at_end: AtEnd) -> PyResult<PyEventIterator> {
+        let engine = self.open_engine(py)?;
+        let scan = py.detach(|| match at_end {
+            AtEnd::Stop => engine.read(query),
+            AtEnd::Wait(_) => engine.follow(query),
+        });
+        let scan = raised(py, scan)?;
+        Ok(PyEventIterator::new(scan, at_end, Arc::clone(&self.life)))
+    }
+}
+
+#[pymethods]
+impl PyLog {
+    /// Events committed so far that match; see the stub for what the arguments take.
+    #[pyo3(
+        signature = (
+            after = Count(None), up_to = Count(None), since = Moment(None), until = Moment(None), *,
+            time = TimeChoice(TimeOf::Append), limit = Count(None), types = Types(None), aggregate_id = None,
+            durable = false
+        ),
+        text_signature = "($self, after=None, up_to=None, since=None, until=None, *, time='append', limit=None, \
+            types=None, aggregate_id=None, durable=False)"
+    )]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
+    fn read(
+        &self,
+        py: Python<'_>,
+        after: Count,
+        up_to: Count,
+        since: Moment,
+        until: Moment,
+        time: TimeChoice,
+        limit: Count,
+        types: Types,
+        aggregate_id: Option<String>,
+        durable: bool,
+    ) -> PyResult<PyEventIterator> {
+        let query = Query {
+            after: after.0,
+            up_to: up_to.0,
+            since: since.0,
+            until: until.0,
+            time: time.0,
+            limit: limit.0,
+            types: types.0,
+            aggregate_id,
+            durable,
+        };
+        self.iterate(py, query, AtEnd::Stop)
+    }
+
+    /// As `read`, but at the end waits for the next event: across segments, the writer's death and the next writer.
+    #[pyo3(
+        signature = (
+            after = Count(None), *, types = Types(None), aggregate_id = None, timeout = Timeout(None)
+        ),
+        text_signature = "($self, after=None, *, types=None, aggregate_id=None, timeout=None)"
+    )]
+    fn follow(
+        &self,
+        py: Python<'_>,
+        after: Count,
+        types: Types,
+        aggregate_id: Option<String>,
+        timeout: Timeout,
+    ) -> PyResult<PyEventIterator> {
+        let query = Query { after: after.0, types: types.0, aggregate_id, ..Query::default() };
+        self.iterate(py, query, AtEnd::Wait(timeout))
+    }
+
+    /// Block, GIL released, until an event beyond `after` is committed (True) or time is up (False).
+    #[pyo3(signature = (after, timeout = Timeout(None)), text_signature = "($self, after, timeout=None)")]
+    fn wait(&self, py: Python<'_>, after: Count, timeout: Timeout) -> PyResult<bool> {
+        let engine = self.open_engine(py)?;
+        in_slices(py, timeout, |slice| engine.wait_committed(after.0, slice))
+    }
+
+    /// Block, GIL released, until `durable_seq >= seq` (True) or time is up. Raises `LogPoisonedError`.
+    #[pyo3(signature = (seq, timeout = Timeout(None)), text_signature = "($self, seq, timeout=None)")]
+    fn wait_durable(&self, py: Python<'_>, seq: u64, timeout: Timeout) -> PyResult<bool> {
+        let engine = self.open_engine(py)?;
+        in_slices(py, timeout, |slice| engine.wait_durable(seq, Some(slice)))
+    }
+}
