@@ -13,6 +13,8 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 
+from typing_extensions import disjoint_base
+
 from aresbus.reports import LogStats, RecoveryReport, VerifyResult
 
 Durability: TypeAlias = Literal["none", "interval", "group", "always"]
@@ -60,6 +62,7 @@ class Receipt:
     def duplicate(self) -> bool:
         """The event was already in the log. Always False until idempotency is built (README)."""
 
+@disjoint_base
 class Event:
     """One event: made by a user, published live, or read from a log. Behaves as a dataclass.
 
@@ -78,6 +81,7 @@ class Event:
     metadata: Any
     """:class:`aresbus.EventMetadata`, made at the first touch; the same object ever after."""
     def __new__(cls, event_type: Any, data: Any, metadata: Any = None) -> Self: ...
+    def __copy__(self) -> Self: ...
     def to_dict(self) -> dict[str, Any]:
         """``{"event_type", "data", "metadata"}``, ready for ``json.dumps``; status and times as text."""
     @classmethod
@@ -131,6 +135,8 @@ class Event:
     @property
     def is_replay(self) -> bool:
         """The event reached its handler through a replay."""
+    def _set_replay(self) -> None:
+        """Say that the event reaches its handler through a replay: :attr:`is_replay` from now on."""
     def _set_status(self, status: Any) -> None:
         """The bus's view of the delivery; becomes ``metadata.status`` (also of metadata not made yet)."""
     def _status(self) -> Any: ...
@@ -157,6 +163,7 @@ class ManualClock:
     def set_ns(self, ns: int) -> None: ...
     def advance_ns(self, ns: int) -> None: ...
 
+@disjoint_base
 class Log:
     """A durable log of events: one directory, one order. Context manager; closing is idempotent.
 
@@ -359,3 +366,6 @@ def install(
 
 def _forget_after_fork() -> None:
     """In a forked child: close descriptors without unlocking; every inherited handle becomes closed."""
+
+def _restore_event(cls: type[Event], facts: dict[str, Any] | None, /) -> Event:
+    """What a pickled event calls to be made again; its state follows."""

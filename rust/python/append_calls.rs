@@ -6,7 +6,7 @@
 use pyo3::{prelude::*, types::PyString};
 
 use super::{
-    arguments::{Arguments, DurabilityChoice, Payload, Source, Tags, Text},
+    arguments::{Arguments, DurabilityChoice, EventTime, Payload, Source, Tags, Text},
     batch,
     event::PyEvent,
     expected::ExpectedVersion,
@@ -29,7 +29,7 @@ impl PyLog {
     #[pyo3(
         signature = (
             event_type, data, *, source = Source::default(), correlation_id = None, causation_id = None,
-            aggregate_id = None, tags = Tags::default(), event_id = None, event_time_ns = None,
+            aggregate_id = None, tags = Tags::default(), event_id = None, event_time_ns = EventTime(None),
             schema_version = None, expected_version = ExpectedVersion::default(), durability = DurabilityChoice(None)
         ),
         text_signature = "($self, event_type, data, *, source='', correlation_id=None, causation_id=None, \
@@ -47,7 +47,7 @@ impl PyLog {
         aggregate_id: Text<'py>,
         tags: Tags<'py>,
         event_id: Text<'py>,
-        event_time_ns: Option<i64>,
+        event_time_ns: EventTime,
         schema_version: Text<'py>,
         expected_version: ExpectedVersion,
         durability: DurabilityChoice,
@@ -61,7 +61,7 @@ impl PyLog {
     #[pyo3(
         signature = (
             event_type, payload, *, encoding = Encoding::Bytes, source = Source::default(), correlation_id = None,
-            causation_id = None, aggregate_id = None, tags = Tags::default(), event_id = None, event_time_ns = None,
+            causation_id = None, aggregate_id = None, tags = Tags::default(), event_id = None, event_time_ns = EventTime(None),
             schema_version = None, expected_version = ExpectedVersion::default(), durability = DurabilityChoice(None)
         ),
         text_signature = "($self, event_type, payload, *, encoding='bytes', source='', correlation_id=None, \
@@ -81,7 +81,7 @@ impl PyLog {
         aggregate_id: Text<'py>,
         tags: Tags<'py>,
         event_id: Text<'py>,
-        event_time_ns: Option<i64>,
+        event_time_ns: EventTime,
         schema_version: Text<'py>,
         expected_version: ExpectedVersion,
         durability: DurabilityChoice,
@@ -123,7 +123,7 @@ impl PyLog {
             aggregate_id,
             tags,
             event_id: None,
-            event_time_ns: None,
+            event_time_ns: EventTime::default(),
             schema_version,
             expected_version: ExpectedVersion::default(),
             schema: SchemaCheck::Unchecked,
@@ -143,7 +143,7 @@ impl PyLog {
         aggregate_id: Text<'py>,
         tags: Tags<'py>,
         event_id: Text<'py>,
-        event_time_ns: Option<i64>,
+        event_time_ns: EventTime,
         schema_version: Text<'py>,
         expected_version: ExpectedVersion,
         schema_valid: Option<bool>,

@@ -5,7 +5,7 @@
 //! the append is over; all texts are immutable `str` objects.
 
 use pyo3::{
-    exceptions::PyTypeError,
+    exceptions::{PyOverflowError, PyTypeError},
     prelude::*,
     types::{PyDict, PyString},
 };
@@ -32,7 +32,7 @@ pub struct Arguments<'py> {
     pub aggregate_id: Text<'py>,
     pub tags: Tags<'py>,
     pub event_id: Text<'py>,
-    pub event_time_ns: Option<i64>,
+    pub event_time_ns: EventTime,
     pub schema_version: Text<'py>,
     pub expected_version: ExpectedVersion,
     pub schema: SchemaCheck,
@@ -63,7 +63,7 @@ impl Arguments<'_> {
             causation_id: optional_text("causation_id", self.causation_id.as_ref())?,
             source: optional_text("source", self.source.0.as_ref())?.unwrap_or_default(),
             schema_version: optional_text("schema_version", self.schema_version.as_ref())?,
-            event_time_ns: self.event_time_ns,
+            event_time_ns: self.event_time_ns.0,
             tags,
             expected: self.expected_version.0,
             lossy: payload.lossy,
@@ -90,6 +90,22 @@ impl<'py> FromPyObject<'_, 'py> for Source<'py> {
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         Ok(Self(Some(value.cast::<PyString>()?.to_owned())))
+    }
+}
+
+/// The argument `event_time_ns`: ns since 1970 UTC, or None.
+#[derive(Clone, Copy, Default)]
+pub struct EventTime(pub Option<i64>);
+
+impl FromPyObject<'_, '_> for EventTime {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        value.extract::<Option<i64>>().map(Self).map_err(|error| {
+            let py = value.py();
+            let is_too_large = error.is_instance_of::<PyOverflowError>(py);
+            if is_too_large { encode_error(py, "event_time_ns", "it has more than 64 bits") } else { error }
+        })
     }
 }
 

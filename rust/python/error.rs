@@ -11,6 +11,9 @@ use rustix::io::Errno;
 use super::expected::PyExpected;
 use crate::error::{Committed, Error};
 
+/// Longest path that a message shows whole; a screen's width is what a reader takes in.
+const SHOWN_PATH_CHARS: usize = 80;
+
 /// A result of the engine as Python's.
 pub fn raised<T>(py: Python<'_>, result: crate::error::Result<T>) -> PyResult<T> {
     result.map_err(|error| to_python(py, error))
@@ -117,10 +120,23 @@ fn build(py: Python<'_>, error: Error) -> PyResult<PyErr> {
 #[cold]
 pub fn encode_error(py: Python<'_>, value_path: &str, reason: &str) -> PyErr {
     let fields = PyDict::new(py);
+    let message = format!("{} cannot be stored: {reason}", shortened(value_path));
     match fields.set_item("value_path", value_path) {
-        Ok(()) => make(py, "EncodeError", &format!("{value_path} cannot be stored: {reason}"), &fields),
+        Ok(()) => make(py, "EncodeError", &message, &fields),
         Err(failure) => failure,
     }
+}
+
+/// A path as a message shows it: of a very deep one its two ends. The field has it whole.
+fn shortened(path: &str) -> String {
+    let signs = path.chars().count();
+    if signs <= SHOWN_PATH_CHARS {
+        return path.to_owned();
+    }
+    let half = SHOWN_PATH_CHARS / 2;
+    let head = path.chars().take(half);
+    let tail = path.chars().skip(signs - half);
+    head.chain("…".chars()).chain(tail).collect()
 }
 
 /// `ConfigError` with these problems.

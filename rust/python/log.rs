@@ -7,7 +7,6 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use pyo3::{PyTraverseError, PyVisit, intern, prelude::*, types::PyDict};
@@ -18,13 +17,13 @@ use super::{
     encode::NonFinite,
     error::{closed_error, raised},
     fork::Life,
-    opening::{options, place_of},
+    opening::{Numbers, options, place_of},
     payload::Given,
     report,
 };
 use crate::{
     clock::{Clock, SystemClock},
-    config::{Durability, Mode, Options},
+    config::{Durability, Mode},
     log::{Location, Log},
     place::Place,
 };
@@ -90,25 +89,19 @@ impl PyLog {
         path: Option<PathBuf>,
         mode: &str,
         durability: &str,
-        sync_interval_ms: u64,
-        segment_bytes: u64,
-        memory_bytes: u64,
+        sync_interval_ms: i128,
+        segment_bytes: i128,
+        memory_bytes: i128,
         non_finite: &str,
         clock: Option<&Bound<'_, PyManualClock>>,
         force_filesystem: bool,
     ) -> PyResult<Self> {
-        let given = Options {
-            sync_interval: Duration::from_millis(sync_interval_ms),
-            segment_bytes,
-            memory_bytes,
-            force_filesystem,
-            ..Options::default()
-        };
-        let (options, non_finite) = options(py, (mode, durability, non_finite), given)?;
+        let numbers = Numbers { sync_interval_ms, segment_bytes, memory_bytes };
+        let (options, non_finite) = options(py, (mode, durability, non_finite), &numbers, force_filesystem)?;
         let clock: Arc<dyn Clock> =
             clock.map_or_else(|| Arc::new(SystemClock) as _, |clock| clock.get().shared());
         let (mode, durability) = (options.mode, options.durability);
-        let place = place_of(path)?;
+        let place = place_of(py, path)?;
         let vfs = Arc::clone(&place.vfs);
         let opened = py.detach(|| Log::open(Location::Elsewhere(vfs, &place.path), options, clock));
         let engine = Arc::new(raised(py, opened)?);

@@ -39,15 +39,28 @@ mod walk;
 
 use std::path::PathBuf;
 
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
 
-use crate::format;
+use crate::{config::Durability, format};
 
 /// Verify a log without opening it: also one that `Log` refuses. `FileNotFoundError` if there is none.
 #[pyfunction]
 fn verify(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let found = py.detach(move || crate::verify::verify(&path));
     report::verification(py, &error::raised(py, found)?)
+}
+
+/// The alias `Durability`: annotations name it, also where they are evaluated. A union of literals, as type
+/// checkers see a literal of several values.
+fn durability_alias(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let typing = py.import("typing")?;
+    let literal = typing.getattr("Literal")?;
+    let modes = [Durability::None, Durability::Interval, Durability::Group, Durability::Always];
+    let names = modes.into_iter().map(|mode| literal.get_item(arguments::durability_name(mode)));
+    typing.getattr("Union")?.get_item(PyTuple::new(py, names.collect::<PyResult<Vec<_>>>()?)?)
 }
 
 /// The compiled engine: log, events, receipts.
@@ -68,5 +81,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::install, module)?)?;
     module.add_function(wrap_pyfunction!(fork::_forget_after_fork, module)?)?;
-    module.add_function(wrap_pyfunction!(pickle::_restore_event, module)?)
+    module.add_function(wrap_pyfunction!(pickle::_restore_event, module)?)?;
+    module.add("Durability", durability_alias(module.py())?)?;
+    // PyO3 lists every name in `__all__`, private ones too; without it an underscore means what it means elsewhere.
+    module.delattr("__all__")
 }

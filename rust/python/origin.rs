@@ -72,7 +72,7 @@ impl Origin {
             epoch: appended.epoch,
             aggregate_prev: appended.aggregate_prev,
             aggregate_version: appended.aggregate_version,
-            event_time_ns: arguments.event_time_ns,
+            event_time_ns: arguments.event_time_ns.0,
             codec,
             lossy,
             schema: arguments.schema,

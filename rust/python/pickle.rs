@@ -50,7 +50,8 @@ fn restore<'py>(cls: &Bound<'py, PyType>, facts: Option<Pickled>) -> PyResult<Bo
 /// What `__reduce__` answers.
 pub fn reduce<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
     let py = event.py();
-    let function = wrap_pyfunction!(_restore_event, py)?;
+    // From the module, so that pickle finds the very same object under its name.
+    let function = py.import("aresbus._core")?.getattr(intern!(py, "_restore_event"))?;
     let facts = event.get().origin().map(|origin| origin.pickled(py)).transpose()?;
     let arguments = (event.get_type(), facts);
     Ok((function, arguments, state_of(event)?).into_pyobject(py)?.into_any())
