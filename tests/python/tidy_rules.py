@@ -29,7 +29,7 @@ RUST_LAYERS = (
 )
 PYTHON_LAYERS = (
     {"_core", "_typing", "errors", "reports", "events", "config", "market_day"},
-    {"schema", "audit", "log", "clock"},
+    {"schema", "audit", "log", "clock", "snapshot_record", "troubles"},
     {"store"},
     {"snapshots", "correlation", "metrics"},
     {"subscriptions"},
