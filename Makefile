@@ -86,8 +86,8 @@ fmt: env ## Format Rust and Python, apply the safe fixes
 types: build ## mypy strict, pyright on the public API, stubs against the compiled module
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/typing
-	$(BIN)/basedpyright
-	$(BIN)/basedpyright --verifytypes aresbus --ignoreexternal
+	PATH="$(BIN):$$PATH" basedpyright
+	PATH="$(BIN):$$PATH" basedpyright --verifytypes aresbus --ignoreexternal
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml aresbus._core
 
 captures: build ## Whole recorded market days through the system: make captures DIR=folder-with-gz-files
