@@ -28,8 +28,6 @@ use crate::{
 
 /// Segments of a log without a disk are at most this large, so that dropping the oldest frees memory in small steps.
 const MEMORY_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// How often a reader's opening looks again when a writer changed the directory meanwhile.
-const OPEN_ATTEMPTS: u32 = 20;
 /// Events a reader takes in at once to learn of new heads.
 const CATCH_UP_EVENTS: usize = 1024;
 const CATCH_UP_BYTES: usize = 1024 * 1024;
@@ -520,18 +518,23 @@ impl Reader {
     }
 }
 
-/// A survey that a writer may have disturbed is made again; damage is still there the next time.
+/// A survey that a writer disturbed is made again: a roll or an opening meanwhile shows in META or in the listing. What
+/// fails twice on the same files is damage.
 fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
-    let mut attempt = 0;
+    let mut before = signs_of_change(place);
     loop {
-        match survey(place) {
-            Err(Error::Corrupt { .. } | Error::Io { .. }) if attempt < OPEN_ATTEMPTS => {
-                attempt += 1;
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            outcome => return outcome,
+        let outcome = survey(place);
+        let now = signs_of_change(place);
+        if !matches!(outcome, Err(Error::Corrupt { .. } | Error::Io { .. })) || now == before {
+            return outcome;
         }
+        before = now;
     }
+}
+
+fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
+    let generation = place.read_meta().ok()??.generation;
+    Some((generation, place.list().ok()?.segments))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

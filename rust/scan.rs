@@ -291,24 +291,29 @@ impl Scan {
             self.cursor = Some(Cursor { segment, walk, is_ended: false, stuck_at: None });
             return Ok(Progress::Moved);
         };
+        let mut fault = None;
         if !cursor.is_ended {
             match cursor.walk.step() {
                 Step::Event(fixed) => return Ok(Progress::Event(fixed)),
                 Step::End { .. } => cursor.is_ended = true,
                 Step::Pending => cursor.stuck_at = Some(0),
-                Step::Fault(fault) => {
-                    refuse_future(&cursor.segment.path, &fault)?;
-                    let offset = cursor.walk.position.offset;
-                    let is_committed = self.expected.is_some_and(|seq| cursor.walk.position.next_seq <= seq);
-                    if is_committed || self.shelf.is_below_watermark(&cursor.segment, offset) {
-                        return Err(Error::corrupt(&cursor.segment.path, offset as u64, fault.to_string()));
-                    }
+                Step::Fault(found) => {
+                    refuse_future(&cursor.segment.path, &found)?;
                     cursor.stuck_at = cursor.walk.pending_word();
+                    fault = Some(found);
                 }
             }
         }
-        let Some(next) = self.shelf.follower(&cursor.segment, cursor.walk.position.offset) else {
-            return Ok(Progress::Nothing);
+        let (offset, next_seq) = (cursor.walk.position.offset, cursor.walk.position.next_seq);
+        // Where a recovery cut the segment, what lies behind the cut is no business of ours.
+        let Some(next) = self.shelf.follower(&cursor.segment, offset) else {
+            let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
+            return match fault {
+                Some(fault) if is_committed || self.shelf.is_below_watermark(&cursor.segment, offset) => {
+                    Err(Error::corrupt(&cursor.segment.path, offset as u64, fault.to_string()))
+                }
+                _ => Ok(Progress::Nothing),
+            };
         };
         self.skipped_before += cursor.walk.skipped_records;
         let walk = next.walk(vfs)?;

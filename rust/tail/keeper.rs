@@ -150,7 +150,7 @@ impl Tail {
         let Some(memory) = self.spares.active_memory(committed.segment) else { return };
         let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
         if pass.segment != committed.segment {
-            *pass = Pass { segment: committed.segment, offset, ..Pass::default() };
+            *pass = Pass { segment: committed.segment, offset, populated: 0, ..*pass };
         }
         let taken = offset.saturating_sub(pass.offset).saturating_mul(4);
         let ahead = taken.clamp(*POPULATE_AHEAD_BYTES.start(), *POPULATE_AHEAD_BYTES.end());

@@ -1,0 +1,148 @@
+//! A disk in memory that can be copied, damaged, filled up and made to fail its syncs.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use _core::{
+    map::Memory,
+    vfs::{File, Filesystem, Lock, Vfs, memory::InMemory},
+};
+
+/// Content of every file.
+pub type Image = Vec<(PathBuf, Vec<u8>)>;
+
+#[derive(Default)]
+pub struct Ram {
+    inner: InMemory,
+    names: Mutex<Vec<PathBuf>>,
+    pub fail_syncs: Arc<AtomicBool>,
+    pub is_full: AtomicBool,
+}
+
+impl Ram {
+    /// A disk that holds `image`.
+    pub fn of(image: &Image) -> Arc<Self> {
+        let ram = Self::default();
+        for (path, bytes) in image {
+            let file = ram.create(path).unwrap();
+            file.allocate(bytes.len() as u64).unwrap();
+            // What is allocated is zero: writing only what is used keeps thousands of copies cheap.
+            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            file.write_at(0, &bytes[..used]).unwrap();
+        }
+        Arc::new(ram)
+    }
+
+    /// The same with one bit of one file flipped.
+    pub fn flipped(image: &Image, file: usize, byte: usize, bit: u32) -> Arc<Self> {
+        let ram = Self::of(image);
+        let (path, bytes) = &image[file];
+        ram.inner.open(path, true).unwrap().write_at(byte as u64, &[bytes[byte] ^ (1 << bit)]).unwrap();
+        ram
+    }
+
+    /// What it holds now.
+    pub fn image(&self) -> Image {
+        let mut names = self.names.lock().unwrap().clone();
+        names.sort();
+        names.dedup();
+        let read = |path: PathBuf| {
+            let file = self.inner.open(&path, false).ok()?;
+            let mut bytes = vec![0; usize::try_from(file.bytes().unwrap()).unwrap()];
+            file.read_at(0, &mut bytes).ok()?;
+            Some((path, bytes))
+        };
+        names.into_iter().filter_map(read).collect()
+    }
+}
+
+impl Vfs for Ram {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.create_dir(path)
+    }
+
+    fn open(&self, path: &Path, writable: bool) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RamFile(self.inner.open(path, writable)?, Arc::clone(&self.fail_syncs))))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.names.lock().unwrap().push(path.to_owned());
+        Ok(Arc::new(RamFile(self.inner.create(path)?, Arc::clone(&self.fail_syncs))))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.names.lock().unwrap().push(to.to_owned());
+        self.inner.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.inner.unlink(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(path)
+    }
+
+    fn try_lock(&self, path: &Path, holder: &str) -> io::Result<Result<Box<dyn Lock>, String>> {
+        self.inner.try_lock(path, holder)
+    }
+
+    fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
+        self.inner.filesystem(path)
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+struct RamFile(Arc<dyn File>, Arc<AtomicBool>);
+
+impl RamFile {
+    fn sync(&self) -> io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(io::Error::other("injected EIO")) } else { Ok(()) }
+    }
+}
+
+impl File for RamFile {
+    fn bytes(&self) -> io::Result<u64> {
+        self.0.bytes()
+    }
+
+    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, target)
+    }
+
+    fn write_at(&self, offset: u64, source: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, source)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.0.allocate(bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
+        self.0.map(bytes, writable)
+    }
+}
