@@ -53,7 +53,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from aresbus._core import FORMAT_VERSION, __version__  # noqa: PLC0415 - heavy, needed here alone
 
-        parser.exit(message=f"aresbus {__version__} (log format {FORMAT_VERSION})\n")
+        print(f"aresbus {__version__} (log format {FORMAT_VERSION})")
+        parser.exit()
 
 
 def _verb(

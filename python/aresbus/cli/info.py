@@ -8,17 +8,17 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import aresbus
 from aresbus._core import Log
 from aresbus.cli.read import time_text
 from aresbus.cli.terminal import count, counted, print_table, size, write_json
+from aresbus.log import open as open_log
 
 __all__ = ["run"]
 
 
 def run(arguments: Namespace) -> int:
     """Print the summary of one log."""
-    with aresbus.open(arguments.log, mode="r") as log:
+    with open_log(arguments.log, mode="r") as log:
         summary = _summary(log)
     if arguments.json:
         write_json(summary)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-import aresbus
 from aresbus._core import Event, Log
+from aresbus.log import open as open_log
 
 __all__ = ["fitted", "json_line", "run", "text_line", "time_text"]
 
@@ -26,7 +26,7 @@ GLIMPSE_BYTES = 16
 def run(arguments: Namespace) -> int:
     """Print what matches; 130 when Ctrl-C ended it, except that with --follow Ctrl-C is the way to end: 0."""
     write = _writer(arguments)
-    with aresbus.open(arguments.log, mode="r") as log:
+    with open_log(arguments.log, mode="r") as log:
         try:
             for event in _events(log, arguments):
                 write(event)

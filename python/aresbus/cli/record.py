@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import aresbus
 from aresbus._core import Log, Receipt
+from aresbus.cli.interrupt import Interruption
 from aresbus.cli.lines import BadLineError, BrokenFeedError, Message, parse_line, read_feed
 from aresbus.cli.terminal import Progress, count, counted, duration, size, write_json
 from aresbus.errors import EncodeError, LimitError
+from aresbus.log import open as open_log
 
 __all__ = ["Recording", "append_message", "record_lines", "run"]
 
@@ -96,37 +97,30 @@ def run(arguments: Namespace) -> int:
     """Record one file or standard input; 1 with bad lines, 130 when interrupted."""
     recording = Recording()
     began = time.perf_counter_ns()
-    interrupted = False
-    with _open_feed(arguments.file) as file, Progress(enabled=not arguments.json) as progress:
+    with (
+        _open_feed(arguments.file) as file,
+        Progress(enabled=not arguments.json) as progress,
+        Interruption() as interruption,
+    ):
 
         def show(so_far: Recording) -> None:
             progress.tick(lambda: f"recorded {counted(so_far.events, 'event')}, {size(so_far.payload_bytes)}")
 
         try:
-            with aresbus.open(arguments.log, durability=arguments.durability) as log:
-                before = _next_seq(log)
-                try:
-                    record_lines(log, read_feed(file), arguments.source, recording, show)
-                except KeyboardInterrupt:
-                    interrupted = True
-                    # Ctrl-C may fall between an append and its count; the log knows, and nobody else writes to it.
-                    recording.last_seq, recording.events = log.last_seq, _next_seq(log) - before
+            with open_log(arguments.log, durability=arguments.durability) as log:
+                record_lines(log, interruption.until(read_feed(file)), arguments.source, recording, show)
         except Exception:
             progress.clear()
             print(f"aresbus: stopped at line {count(recording.lines)}: {_so_far(recording)}", file=sys.stderr)
             raise
-    _report(arguments, recording, time.perf_counter_ns() - began, interrupted=interrupted)
-    if interrupted:
+    _report(arguments, recording, time.perf_counter_ns() - began, interrupted=interruption.asked)
+    if interruption.asked:
         return INTERRUPTED
     return 1 if recording.bad_lines else 0
 
 
 def _open_feed(name: str) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb")
-
-
-def _next_seq(log: Log) -> int:
-    return 0 if log.last_seq is None else log.last_seq + 1
 
 
 def _so_far(recording: Recording) -> str:
