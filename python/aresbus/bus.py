@@ -1,0 +1,395 @@
+"""The Enhanced Event Bus: the face that Ares code knows, over a log that is the queue.
+
+Owns the life of a bus (open, run, stop), `publish` and `subscribe`, and what a user can ask it. Storing is the store's
+business, delivering delivery's, tasks the runner's. Invariants: persist first, then deliver; nothing is refused in
+silence; nothing here refers back to the bus, so that a dropped one releases its lock at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from aresbus._core import Durability, Event, Expected
+from aresbus.config import NOT_YET, get_event_bus_config
+from aresbus.correlation import handled_event, inherit
+from aresbus.errors import (
+    AresbusError,
+    BusStateError,
+    ConfigError,
+    EncodeError,
+    LimitError,
+    SchemaError,
+    StorageError,
+    UnknownEventTypeError,
+)
+from aresbus.events import (
+    DEFAULT_VERSION,
+    EventMetadata,
+    datetime_of_ns,
+    event_type_of,
+    new_event_id,
+    plain_json,
+)
+from aresbus.log import Log
+from aresbus.publishing import Publication
+from aresbus.readings import ReadableBus
+from aresbus.runner import DISPATCH_AT_ONCE, Runner
+from aresbus.snapshots import Reducer
+from aresbus.store import LogEventStore, waits_for_disk
+from aresbus.subscriptions import Callback, Subscription
+
+__all__ = ["EnhancedEventBus", "setup_enhanced_event_bus"]
+
+logger = logging.getLogger(__name__)
+
+REFUSED = (EncodeError, LimitError, SchemaError)
+"""Input that cannot be published: a lenient bus answers with an empty id, a strict one raises."""
+
+
+class EnhancedEventBus(ReadableBus):
+    """An event bus whose queue is a durable log.
+
+    ``config`` is ``{"event_bus": {...}}`` with any of the fifteen keys; engine settings (durability,
+    sync_interval_ms, segment_bytes, ...) go into ``log_options``. ``mode="r"`` follows a log that another process
+    writes. ``event_store`` is a store of your own, or one of ours. ``strict``: refused input raises instead of
+    answering with an empty id. Nothing is opened before :meth:`initialize`, ``async with``, or the first publish.
+    Raises ConfigError.
+
+    Threads: ``publish``, ``subscribe``, ``unsubscribe`` and the readings work from any thread; handlers run on the
+    loop of :meth:`run`. A bus that is dropped without :meth:`stop` releases its lock and threads.
+    """
+
+    # Life
+
+    async def initialize(self) -> bool:
+        """Open the log, also again after :meth:`stop`, and warn of configuration keys without effect yet.
+
+        True once it is open. False if it could not be, the typed error logged and kept; a strict bus raises it.
+        """
+        try:
+            await self._opened(again=True)
+        except (AresbusError, OSError) as error:
+            self._troubles.report("initialize", f"the bus cannot start: {error}", error)
+            if self._strict:
+                raise
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Deliver until :meth:`stop`, on this loop; opens the log if need be.
+
+        Raises BusStateError if the bus runs already, on this loop or another, and what makes delivery impossible:
+        CorruptionError, LogClosedError. Cancelling it cancels running handlers; their deliveries count as not made.
+        """
+        if self._runner is not None or self._is_starting:
+            raise BusStateError("the bus is running already")
+        self._is_starting = True
+        try:
+            log = await self._opened()
+            runner = self._runner = Runner(self._delivery, self._house, log)
+        finally:
+            self._is_starting = False
+        try:
+            await runner.run()
+        except Exception as error:
+            self._troubles.report("run", f"the bus ends: {error}", error)
+            raise
+        finally:
+            self._runner = None
+
+    async def stop(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - fixed by the contract
+        """Deliver what is appended, for at most ``timeout`` seconds; cancel and report what still runs; close the log.
+
+        A last "system" snapshot is made. Everything is durable on return. Idempotent; also works after :meth:`run`
+        was cancelled, and from a handler. Raises BusStateError on another loop than that of :meth:`run`, and
+        what closing raises: LogPoisonedError, StorageError.
+        """
+        runner = self._runner
+        if runner is not None:
+            if runner.loop is not asyncio.get_running_loop():
+                raise BusStateError("the bus runs on another event loop")
+            await runner.settle(timeout)
+            await runner.end()
+        log, self._log = self._log, None
+        self._is_stopped = True
+        if log is not None and not log.is_closed:
+            await self._house.finish()
+        for store in (self._delivery_store, self.event_store):
+            if isinstance(store, LogEventStore):
+                await asyncio.to_thread(store.close)
+
+    async def __aenter__(self) -> Self:
+        await self._opened(again=True)
+        self._background = asyncio.create_task(self.run(), name="aresbus run")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        background, self._background = self._background, None
+        try:
+            await self.stop()
+        finally:
+            if background is not None:
+                await asyncio.wait([background])
+        if background is not None and kind is None and not background.cancelled():
+            background.result()
+
+    async def _opened(self, *, again: bool = False) -> Log:
+        log = self._log
+        return await asyncio.to_thread(self._open, again=again) if log is None or log.is_closed else log
+
+    def _open(self, *, again: bool = False) -> Log:
+        """The open log; ``again``: also after stop. Blocks for the disk at the first use."""
+        with self._opening:
+            if self._log is not None and not self._log.is_closed:
+                return self._log
+            store = self._delivery_store
+            if not isinstance(store, LogEventStore):
+                raise BusStateError("the bus has no log")
+            log = store.open() if again or not self._is_stopped else store.log
+            if log.audit_trail is not None:
+                with log.audit_trail.act("bus.configure", self.config.to_dict()):
+                    pass
+            self._delivery.attach(log)
+            self._house.attached()
+            self._log, self._is_stopped = log, False
+        unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
+        logger.warning("configuration keys without effect yet: %s", unfinished)
+        return log
+
+    # Publishing
+
+    def publish(  # noqa: PLR0917 - fixed by the contract
+        self,
+        event_type: str,
+        data: Any,
+        source: str = "",
+        correlation_id: str | None = None,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        causation_id: str | None = None,
+        event_id: str | None = None,
+        event_time_ns: int | None = None,
+        schema_version: str | None = None,
+        expected_version: Expected | int = Expected.ANY,
+        durability: Durability | None = None,
+    ) -> Coroutine[Any, Any, str]:
+        """Append the event now; awaiting the result gives its id. From any thread.
+
+        On return the event is committed: it survives the death of the process, and the loop of :meth:`run` will
+        deliver it. Awaited under "group" or "always" it is also durable. ``data`` must not be changed afterwards: it
+        is what handlers get.
+
+        Refused input (unknown type, no JSON form, over a limit, schema breach under "strict") gives the id "", is
+        logged, counted and kept in ``last_error``; a strict bus raises EncodeError, LimitError, SchemaError. Awaiting
+        always raises StorageError and its kin, VersionConflictError, and TypeError or ValueError for a wrong
+        argument; they too are logged at the call.
+        """
+        try:
+            known = event_type_of(event_type)
+            if known is None:
+                raise _unknown_type(event_type)  # noqa: TRY301 - one way for all that is refused
+            if self.config.correlation_tracking:
+                handled = handled_event.get()
+                if handled is not None:
+                    correlation_id, causation_id = inherit(handled, correlation_id, causation_id)
+            is_valid = self._checked(known, data, schema_version) if self.config.schema_validation else None
+            if self._foreign is not None:
+                metadata = EventMetadata(
+                    event_id=event_id or new_event_id(),
+                    schema_version=schema_version or DEFAULT_VERSION,
+                    timestamp=self.clock.now() if event_time_ns is None else datetime_of_ns(event_time_ns),
+                    source=source,
+                    correlation_id=correlation_id,
+                    causation_id=causation_id,
+                    aggregate_id=aggregate_id,
+                    tags=dict(tags or {}),
+                )
+                return self._publish_foreign(
+                    Event(known, data, metadata), expected_version, is_valid=is_valid
+                )
+            log = self._log
+            if log is None:
+                log = self._open()
+            event = log._publish(  # noqa: SLF001 - the engine's door for the bus
+                known,
+                data,
+                source,
+                correlation_id,
+                causation_id,
+                aggregate_id,
+                tags,
+                event_id,
+                event_time_ns,
+                schema_version,
+                expected_version,
+                is_valid,
+            )
+        except Exception as error:  # noqa: BLE001 - raised when it is awaited
+            return self._refused(event_type, error)
+        self._delivery.remember(event)
+        self._counters.events_published += 1
+        if (durability is not None or log.durability != "interval") and waits_for_disk(log, durability):
+            return Publication(event, later=partial(self._settler.settled, log, event))
+        return Publication(event)
+
+    def _checked(self, event_type: str, data: Any, schema_version: str | None) -> bool | None:
+        """Whether the data fits its declared schema; None where none is declared. Under "strict" a breach raises."""
+        problems = self.version_manager.problems(event_type, data, schema_version)
+        if not problems:
+            return None if problems is None else True
+        message = f"{event_type} does not fit its schema: {'; '.join(problems)}"
+        if self.config.schema_validation == "strict":
+            raise SchemaError(message, event_type=str(event_type), problems=problems)
+        self._counters.schema_breaches += 1
+        if event_type not in self._breaching:
+            self._breaching.add(event_type)
+            logger.warning("%s; stored all the same, marked; said once per type", message)
+        return False
+
+    def _refused(self, event_type: Any, error: Exception) -> Publication:
+        is_input = isinstance(error, REFUSED)
+        if is_input:
+            self._counters.events_rejected += 1
+        self._troubles.report(f"publish {type(error).__name__}", f"publish({event_type!r}): {error}", error)
+        return Publication(None, error if self._strict or not is_input else None)
+
+    def _publish_foreign(
+        self, event: Event, expected_version: Expected | int, *, is_valid: bool | None
+    ) -> Publication:
+        """Of a store of the user's: what can be refused is refused now, the rest happens at the await."""
+        if expected_version is not Expected.ANY:
+            raise ValueError("expected_version needs a store of aresbus: IEventStore checks no versions")
+        plain_json(event.data)
+        return Publication(None, later=partial(self._save_first, event, is_valid=is_valid))
+
+    async def _save_first(self, event: Event, *, is_valid: bool | None) -> str:
+        """Persist with the user's store, then deliver through a log in memory."""
+        log = await self._opened()
+        metadata: EventMetadata = event.metadata
+        if not await self.event_store.save_event(event):
+            raise StorageError("the event store did not take the event", event_id=metadata.event_id)
+        live = log._publish(  # noqa: SLF001 - the engine's door for the bus
+            event.event_type,
+            event.data,
+            metadata.source,
+            metadata.correlation_id,
+            metadata.causation_id,
+            metadata.aggregate_id,
+            metadata.tags,
+            metadata.event_id,
+            None,
+            metadata.schema_version,
+            Expected.ANY,
+            is_valid,
+        )
+        live.metadata = metadata
+        self._delivery.remember(live)
+        self._counters.events_published += 1
+        return metadata.event_id
+
+    # Subscribing
+
+    def subscribe(self, event_type: str, callback: Callback) -> Subscription:
+        """Call ``callback(event)`` for every event of the type appended from now on; sync or async.
+
+        Each subscription has its own cursor: it gets the events in the order of the log, and neither waits for
+        nor suffers from another. A callback that raises is tried again ``max_retry_count`` times, then the delivery
+        is parked. Raises UnknownEventTypeError, TypeError.
+        """
+        known = event_type_of(event_type)
+        if known is None:
+            raise _unknown_type(event_type)
+        if not callable(callback):
+            raise TypeError(f"a callback is called with the event; {callback!r} cannot be called")
+        return self._delivery.add(known, callback)
+
+    def unsubscribe(self, event_type: str, callback: Callback) -> None:
+        """End every subscription of this callback to this type; nothing if there is none.
+
+        A delivery under way finishes, no further one begins; a handler may unsubscribe itself.
+        """
+        for subscription in self._delivery.by_type.get(event_type, ()):
+            if subscription.callback == callback:
+                subscription.unsubscribe()
+
+    def register_reducer(self, event_type: str, reducer: Reducer, *, version: int = 1) -> None:
+        """Fold events of the type into the state of their aggregate with ``reducer(state, event)``.
+
+        It returns the new state, or None if it changed the given one; it must be pure, and runs off the loop.
+        Raising ``version`` makes the snapshots of older reducers worthless.
+        """
+        self._snapshots.reducers.register(event_type, reducer, version)
+
+    async def process_pending(self) -> int:
+        """One delivery pass, for tests and scripts that do not :meth:`run`; how many deliveries were made.
+
+        Each subscription takes at most ``batch_size`` events; ``bus.event_queue.empty()`` says whether more wait.
+        Raises BusStateError while the bus runs on another loop.
+        """
+        runner = self._runner
+        if runner is not None and runner.loop is not asyncio.get_running_loop():
+            raise BusStateError("the bus runs on another event loop")
+        await self._opened()
+        delivery = self._delivery
+        while delivery.dispatch(DISPATCH_AT_ONCE):
+            await asyncio.sleep(0)  # noqa: ASYNC110 - there is work at each turn; others get theirs
+        delivery.woken.clear()
+        ready = [one for one in delivery.subscriptions() if one.has_work]
+        counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
+        if self._house.is_due:
+            await self._house.keep()
+        return sum(counts)
+
+    # The past
+
+    async def replay_events(
+        self,
+        aggregate_id: str | None = None,
+        from_sequence: int = 0,
+        to_sequence: int | None = None,
+        event_types: Iterable[str] | None = None,
+    ) -> list[Event]:
+        """Stored events, oldest first, both ends inclusive; nothing is delivered to subscriptions."""
+        if self._foreign is None:
+            await self._opened()
+        self._counters.replays_performed += 1
+        return await self.event_store.get_events(aggregate_id, from_sequence, to_sequence, event_types)
+
+    async def rebuild_from_events(
+        self, aggregate_id: str, target_sequence: int | None = None
+    ) -> dict[str, Any]:
+        """The aggregate's state, now or after ``target_sequence``: newest usable snapshot plus later events.
+
+        Raises TruncatedError where events that it needs are no longer kept, and what a reducer raises.
+        """
+        if self._foreign is None:
+            await self._opened()
+        return await self._snapshots.rebuild(aggregate_id, target_sequence)
+
+
+def _unknown_type(event_type: Any) -> UnknownEventTypeError:
+    return UnknownEventTypeError(
+        f"no event type {event_type!r}", event_type=str(event_type), problems=["nobody registered it"]
+    )
+
+
+async def setup_enhanced_event_bus(config: Mapping[str, Any] | None = None) -> EnhancedEventBus | None:
+    """An initialised bus; None, with the typed error logged, where that is not possible.
+
+    Without ``config`` that of :func:`aresbus.get_event_bus_config`: defaults, aresbus.toml, environment.
+    """
+    try:
+        bus = EnhancedEventBus(get_event_bus_config() if config is None else config)
+    except ConfigError as error:
+        logger.error("no bus: %s", error)  # noqa: TRY400 - the error says it all
+        return None
+    return bus if await bus.initialize() else None

@@ -1,0 +1,195 @@
+"""The native door: a log that is opened, closed and recovered on record, and closed at exit if nobody did.
+
+Owns :func:`open` and the audited :class:`Log`. What a log does is the engine's. Invariants: without its audit
+entry a log is not opened for writing; closing always releases the lock, recorded or not; a child after fork
+never touches its parent's logs; nothing here keeps a log alive.
+"""
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from aresbus import _core
+from aresbus._core import Durability, ManualClock
+from aresbus._typing import override
+from aresbus.audit import AuditTrail
+from aresbus.errors import LogLockedError, StorageError
+
+__all__ = ["Log", "open"]
+
+logger = logging.getLogger(__name__)
+
+
+class Log(_core.Log):
+    """A durable log of events: one directory, one order. The engine's Log, its opening and closing on record.
+
+    ``path=None`` keeps everything in anonymous memory. mode "rw" is the one writer and recovers what a crash
+    left (:attr:`recovery`); mode "r" writes nothing. Every method may be called from any thread. What is
+    durable on return, and what is raised, stands at each method.
+    """
+
+    durability: Durability
+    """What an append of this log waits for unless it says otherwise."""
+    _trail: AuditTrail | None
+    _closing: threading.Lock
+
+    def __new__(
+        cls,
+        path: str | os.PathLike[str] | None,
+        *,
+        mode: Literal["rw", "r"] = "rw",
+        durability: Durability = "interval",
+        sync_interval_ms: int = 10,
+        segment_bytes: int = 67_108_864,
+        memory_bytes: int = 268_435_456,
+        non_finite: Literal["null", "error"] = "null",
+        clock: ManualClock | None = None,
+        force_filesystem: bool = False,
+        audit: bool = True,
+        reason: str = "",
+    ) -> Self:
+        """Open the log; ``audit=False`` keeps no record of it, ``reason`` is recorded. Else as the engine's Log."""
+        options: dict[str, Any] = {
+            "mode": mode,
+            "durability": durability,
+            "sync_interval_ms": sync_interval_ms,
+            "segment_bytes": segment_bytes,
+            "memory_bytes": memory_bytes,
+            "non_finite": non_finite,
+            "clock": clock,
+            "force_filesystem": force_filesystem,
+        }
+        if path is None or mode != "rw" or not audit:
+            self = super().__new__(cls, path, **options)
+            self._trail = None
+        else:
+            trail = _trail_of(os.fspath(path), reason, force_filesystem=force_filesystem)
+            try:
+                with trail.act("log.open", _plain_options(options)) as result:
+                    self = super().__new__(cls, path, **options)
+                    result.update(log_id=self.log_id, epoch=self.epoch, last_seq=self.last_seq)
+                if not self.recovery["clean"] and not self.recovery["created"]:
+                    trail.note("log.recovery", {"report": self.recovery})
+            except BaseException:
+                trail.close()
+                raise
+            self._trail = trail
+        self.durability = durability
+        self._closing = threading.Lock()
+        _open_logs.add(self)
+        return self
+
+    @property
+    def audit_trail(self) -> AuditTrail | None:
+        """Where acts on this log are recorded; None for a reader, a log in memory, and ``audit=False``."""
+        return self._trail
+
+    @override
+    def close(self) -> None:
+        """Sync, leave the clean mark, release lock and threads. Idempotent; any thread.
+
+        Raises LogPoisonedError, or the error that kept the closing from being recorded; the lock is released in
+        either case. A log that is dropped instead is closed without a record.
+        """
+        if self.is_closed:  # also the answer in a forked child, whose lock below may be held for ever
+            return
+        with self._closing:
+            self._close_once()
+
+    def _close_once(self) -> None:
+        if self.is_closed:
+            return
+        _open_logs.discard(self)
+        if self._trail is None:
+            super().close()
+            return
+        try:
+            with self._trail.act("log.close", {"last_seq": self.last_seq}):
+                super().close()
+        finally:
+            super().close()  # where the intent could not be stored the body never ran
+            self._trail.close()
+
+    @override
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the log."""
+        self.close()
+
+
+def open(  # noqa: A001 - aresbus.open is the name of the contract
+    path: str | os.PathLike[str],
+    *,
+    mode: Literal["rw", "r"] = "rw",
+    durability: Durability = "interval",
+    sync_interval_ms: int = 10,
+    segment_bytes: int = 67_108_864,
+    non_finite: Literal["null", "error"] = "null",
+    clock: ManualClock | None = None,
+    force_filesystem: bool = False,
+    audit: bool = True,
+    reason: str = "",
+) -> Log:
+    """Open the log in the directory ``path``, created if it is not there; use it as a context manager.
+
+    ``durability`` is what an append waits for unless it says otherwise: nothing ("none"), nothing but a sync
+    within ``sync_interval_ms`` ("interval"), a shared sync ("group"), a sync at once ("always").
+    ``segment_bytes``: largest size of a segment file. ``non_finite``: NaN and infinities are stored as null and
+    flagged, or refused. ``audit``: the opening and closing are recorded, with ``reason``, in path/audit.
+
+    Raises what :class:`Log` raises: LogLockedError while another handle writes, CorruptionError,
+    FormatVersionError, DiskFullError, StorageError, ConfigError; in mode "r" FileNotFoundError.
+    """
+    return Log(
+        path,
+        mode=mode,
+        durability=durability,
+        sync_interval_ms=sync_interval_ms,
+        segment_bytes=segment_bytes,
+        non_finite=non_finite,
+        clock=clock,
+        force_filesystem=force_filesystem,
+        audit=audit,
+        reason=reason,
+    )
+
+
+def _trail_of(path: str, reason: str, *, force_filesystem: bool) -> AuditTrail:
+    try:
+        return AuditTrail(path, reason=reason, force_filesystem=force_filesystem)
+    except LogLockedError as locked:
+        # Whoever writes the log holds its trail too, and it is the log that the caller asked for.
+        raise LogLockedError(
+            f"{path} is open for writing in process {locked.pid}",
+            path=path,
+            pid=locked.pid,
+            host=locked.host,
+            started=locked.started,
+        ) from None
+
+
+def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "clock": "system" if options["clock"] is None else "manual"}
+
+
+_open_logs: "weakref.WeakSet[Log]" = weakref.WeakSet()
+
+
+def _close_at_exit() -> None:
+    for log in list(_open_logs):
+        try:
+            log.close()
+        except StorageError as error:
+            logger.error("closing %s at exit: %s", log.path, error)  # noqa: TRY400 - no trace at exit
+
+
+atexit.register(_close_at_exit)
+os.register_at_fork(after_in_child=_core._forget_after_fork)  # noqa: SLF001 - made for this line

@@ -1,0 +1,171 @@
+"""What `publish` returns: a finished coroutine in the normal case, and how it waits where it must.
+
+Owns the awaitable, the pause that a tight publish loop makes for others, and the shared wait for the disk. The append
+itself happened before. Invariants: of any 256 publications awaited in a row on one loop one suspends; a wait for
+the disk suspends the task, never the loop; a publication is awaited once, as any coroutine.
+"""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any
+
+from aresbus._core import Event, Log
+from aresbus._typing import override
+from aresbus.errors import StorageError
+
+__all__ = ["Publication", "Settler"]
+
+PAUSE_EVERY = 256
+"""A power of two below the 1,024 that are promised. A pause costs about 1 µs, so it is lost in the noise."""
+
+
+class _Turns(threading.local):
+    """Publications awaited without a pause, per thread and so per loop."""
+
+    count = 0
+
+
+_turns = _Turns()
+
+
+class Publication(Coroutine[Any, Any, str]):
+    """The outcome of a publish: awaiting gives the event id as text, or raises what went wrong.
+
+    A :class:`collections.abc.Coroutine`: create_task, gather, wait_for, TaskGroup and asyncio.run take it. The event
+    was appended, or refused, when publish was called; a publication that nobody awaits loses its error, which was
+    logged and counted at the call, and nothing else.
+    """
+
+    __slots__ = ("_error", "_event", "_is_begun", "_later", "_steps")
+
+    def __init__(
+        self,
+        event: Event | None,
+        error: BaseException | None = None,
+        later: Callable[[], Coroutine[Any, Any, str]] | None = None,
+    ) -> None:
+        """Of a stored event, of an error, or of nothing (refused, the id is ""); ``later`` makes what to await."""
+        self._event, self._error, self._later = event, error, later
+        self._steps: Coroutine[Any, Any, str] | None = None
+        self._is_begun = False
+
+    @override
+    def send(self, value: Any, /) -> Any:
+        """Run to the next pause; StopIteration carries the event id."""
+        if self._steps is not None:
+            return self._steps.send(value)
+        if not self._is_begun:
+            self._is_begun = True
+            if self._later is not None:
+                self._steps, self._later = self._later(), None
+                return self._steps.send(None)
+            _turns.count = turn = (_turns.count + 1) % PAUSE_EVERY
+            if turn == 0:
+                self._steps = self._paused()
+                return self._steps.send(None)
+            raise self._outcome()
+        raise RuntimeError("cannot reuse already awaited publication")
+
+    @override
+    def throw(
+        self,
+        kind: BaseException | type[BaseException],
+        value: BaseException | object = None,
+        trace: TracebackType | None = None,
+        /,
+    ) -> Any:
+        """Raise in the place where it waits."""
+        error = kind if isinstance(kind, BaseException) else value
+        if not isinstance(error, BaseException):
+            error = kind() if error is None else kind(error)  # type: ignore[operator]
+        if self._steps is not None:
+            return self._steps.throw(error)
+        self._is_begun = True
+        raise error if trace is None else error.with_traceback(trace)
+
+    @override
+    def close(self) -> None:
+        """Give up waiting; the event stays appended."""
+        self._is_begun = True
+        self._later = None
+        if self._steps is not None:
+            self._steps.close()
+
+    @override
+    def __await__(self) -> Generator[Any, Any, str]:
+        return self  # send, throw and close are all that await uses
+
+    def __iter__(self) -> "Publication":
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+    async def _paused(self) -> str:
+        await asyncio.sleep(0)
+        outcome = self._outcome()
+        if isinstance(outcome, StopIteration):
+            return str(outcome.value)
+        raise outcome
+
+    def _outcome(self) -> BaseException:
+        event, error = self._event, self._error
+        self._event = self._error = None
+        if error is not None:
+            return error
+        return StopIteration("" if event is None else event.event_id)
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Publication of {self._event!r}>" if self._event is not None else "<Publication>"
+
+
+class Settler:
+    """Waits for the disk on behalf of many publications of one log: one sync at a time, shared by all who wait."""
+
+    def __init__(self) -> None:
+        """One per bus; any number of loops."""
+        self._queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    async def settled(self, log: Log, event: Event) -> str:
+        """The event's id once it is durable. Raises StorageError that says the event is committed."""
+        seq, event_id = event.seq or 0, event.event_id
+        queue = self._queues.setdefault(asyncio.get_running_loop(), _Queue())
+        try:
+            while True:
+                durable = log.durable_seq
+                if durable is not None and durable >= seq:
+                    return event_id
+                await queue.next_sync(log)
+        except StorageError as error:
+            # Each waiter gets its own: the one error of a shared sync knows nothing of their events.
+            fields = {name: getattr(error, name) for name in error.FIELDS}
+            fields |= {"committed": True, "seq": seq, "event_id": event_id}
+            raise type(error)(error.message, **fields) from error
+
+
+class _Queue:
+    """The sync that runs on one loop's behalf, and the one that begins when it is done."""
+
+    def __init__(self) -> None:
+        self._running: asyncio.Task[int | None] | None = None
+
+    async def next_sync(self, log: Log) -> None:
+        """Until a sync that ran or began during the call is done; whoever waits then looks whether it was enough."""
+        running = self._running
+        if running is None or running.done():
+            running = self._running = asyncio.ensure_future(asyncio.to_thread(log.sync))
+            # Whoever still waits raises it; if all were cancelled, the next append tells.
+            running.add_done_callback(_look_at_error)
+        # Shielded: one waiter's cancellation is not the others'.
+        await asyncio.shield(running)
+
+
+def _look_at_error(task: "asyncio.Task[int | None]") -> None:
+    if not task.cancelled():
+        task.exception()

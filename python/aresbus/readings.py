@@ -1,0 +1,283 @@
+"""What a bus is made of, and what can be read from it: status, metrics, history, settings.
+
+Owns the parts and their wiring, and every question a user may ask. Changes nothing: opening, running, publishing
+are bus.py's. Invariants: a reading never opens, blocks or waits, but for `log`, and the histories, which may read
+from it; no part refers back to the bus, so that a dropped bus releases its lock at once.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from aresbus._core import Event, ManualClock
+from aresbus.clock import Clock
+from aresbus.config import BusConfig, parse_config
+from aresbus.delivery import Delivery
+from aresbus.errors import ConfigError
+from aresbus.events import EventSnapshot
+from aresbus.housekeeping import Housekeeping
+from aresbus.log import Log
+from aresbus.metrics import Counters
+from aresbus.publishing import Settler
+from aresbus.runner import Runner
+from aresbus.schema import EventVersionManager
+from aresbus.snapshots import Snapshots
+from aresbus.store import FileEventStore, IEventStore, LogEventStore, MemoryEventStore
+from aresbus.subscriptions import Callback, Subscription
+from aresbus.troubles import Troubles
+
+__all__ = ["EventQueue", "ReadableBus"]
+
+LOG_OPTIONS = frozenset(
+    [
+        "durability",
+        "sync_interval_ms",
+        "segment_bytes",
+        "memory_bytes",
+        "non_finite",
+        "force_filesystem",
+        "reason",
+    ]
+)
+
+
+class EventQueue:
+    """The events not yet delivered, in the shape of a queue. The queue is the log: nothing is kept here."""
+
+    __slots__ = ("_delivery",)
+
+    def __init__(self, delivery: Delivery) -> None:
+        """A view of what ``delivery`` has before it."""
+        self._delivery = delivery
+
+    def qsize(self) -> int:
+        """How many appended events did not yet go through delivery to every subscription."""
+        return self._delivery.waiting_count
+
+    def empty(self) -> bool:
+        """Whether every appended event went through delivery to every subscription."""
+        return self.qsize() == 0
+
+
+class ReadableBus:
+    """The parts of a bus and what they know. Users make an EnhancedEventBus."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        mode: Literal["rw", "r"] = "rw",
+        event_store: IEventStore | None = None,
+        clock: ManualClock | None = None,
+        strict: bool = False,
+        log_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config = parse_config(config)
+        """The checked configuration."""
+        self.clock = Clock(clock)
+        """Where the bus takes its time from: ``bus.clock.now()``."""
+        self.version_manager = EventVersionManager()
+        """Declared schemas and the way between versions."""
+        options = _log_options(log_options, event_store, mode, persists=self.config.enable_persistence)
+        if clock is not None:
+            options["clock"] = clock
+        self.event_store: IEventStore = event_store or _default_store(self.config, mode, options)
+        """Where events are stored."""
+        self._foreign = None if isinstance(self.event_store, LogEventStore) else self.event_store
+        self._delivery_store = self.event_store
+        if self._foreign is not None:
+            self._delivery_store = MemoryEventStore(log_options=options)
+        self._mode, self._strict = mode, strict
+        self._counters, self._troubles = Counters(), Troubles(logging.getLogger("aresbus.bus"))
+        self._snapshots = Snapshots(
+            self.event_store, self.config, self._counters, self._troubles, self.clock, is_reader=mode == "r"
+        )
+        self._delivery = Delivery(
+            self.config, self._counters, self._troubles, self.clock, self._snapshots.observe
+        )
+        self._house = Housekeeping(self._delivery, self._snapshots, self._counters)
+        self._settler = Settler()
+        self._log: Log | None = None
+        self._opening = threading.Lock()
+        self._is_stopped = self._is_starting = False
+        self._breaching: set[str] = set()
+        self._runner: Runner | None = None
+        self._background: asyncio.Task[None] | None = None
+
+    # Settings and parts
+
+    @property
+    def is_running(self) -> bool:
+        """Whether :meth:`run` delivers."""
+        return self._runner is not None
+
+    @property
+    def mode(self) -> Literal["rw", "r"]:
+        """Whether the bus writes its log or follows another's."""
+        return self._mode
+
+    @property
+    def processing_interval(self) -> float:
+        """Seconds between housekeeping passes."""
+        return self.config.processing_interval
+
+    @property
+    def max_history(self) -> int:
+        """How many of the newest events are kept as objects."""
+        return self.config.max_history
+
+    @property
+    def enable_persistence(self) -> bool:
+        """Whether events are kept on disk."""
+        return self.config.enable_persistence
+
+    @property
+    def snapshots(self) -> dict[str, EventSnapshot]:
+        """Newest snapshot made by this bus, per aggregate; the bus's own under "system"."""
+        return self._snapshots.made
+
+    @property
+    def subscribers(self) -> dict[str, list[Callback]]:
+        """The callbacks by event type."""
+        return {text: [one.callback for one in several] for text, several in self._delivery.by_type.items()}
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Every active subscription, with its cursor and its parked deliveries."""
+        return self._delivery.subscriptions()
+
+    @property
+    def event_queue(self) -> EventQueue:
+        """The events not yet delivered: ``qsize()`` and ``empty()``."""
+        return EventQueue(self._delivery)
+
+    @property
+    def event_history(self) -> list[Event]:
+        """The newest events held as objects, oldest first; handlers got these very objects."""
+        return self._delivery.recent()
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """A copy of the last error that was logged, without its frames; None if there was none."""
+        return self._troubles.last
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """As :meth:`get_metrics`."""
+        return self.get_metrics()
+
+    # Questions
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Counters since the bus was made. With ``metrics_enabled`` also the detailed ones and ``latency_ns``.
+
+        ``latency_ns`` is the time from publish to handler of live deliveries: count, p50, p99, p99.9, max.
+        """
+        classic = {"events_processed": self._delivery.processed_count, **self._counters.classic()}
+        return {**classic, **self._counters.detailed()} if self.config.metrics_enabled else classic
+
+    def get_status(self) -> dict[str, Any]:
+        """The state of the bus, ready for JSON."""
+        delivery, log = self._delivery, self._log
+        is_open = log is not None and not log.is_closed
+        return {
+            "is_running": self.is_running,
+            "mode": self._mode,
+            "metrics": self.get_metrics(),
+            "queue_size": delivery.waiting_count,
+            "subscribers_count": len(delivery.subscriptions()),
+            "subscriptions": [self._describe(one) for one in delivery.subscriptions()],
+            "persistence_enabled": self.config.enable_persistence,
+            "snapshots_enabled": self.config.enable_snapshots,
+            "last_error": self._troubles.last_text,
+            "health": self._health(),
+            "log": {
+                "path": log.path,
+                "last_seq": log.last_seq,
+                "durable_seq": log.durable_seq,
+            }
+            if log is not None and is_open
+            else None,
+        }
+
+    def get_history(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The newest ``limit`` events as dicts ready for JSON, newest last."""
+        return [
+            {
+                "timestamp": event.metadata.timestamp.isoformat(),
+                "event_id": event.event_id,
+                "event_type": str(event.event_type),
+                "source": event.source,
+                "status": str(event.metadata.status),
+            }
+            for event in self.get_event_history(limit)
+        ]
+
+    def get_event_history(self, limit: int = 100) -> list[Event]:
+        """The newest ``limit`` events, newest last; those older than ``max_history`` are read from the log."""
+        log = self._log
+        last = None if log is None or log.is_closed else log.last_seq
+        if limit <= 0:
+            return []
+        if log is None or last is None:
+            return self._delivery.recent()[-limit:]
+        first = max(log.first_seq, last + 1 - limit)
+        held = {event.seq: event for event in self._delivery.recent()}
+        if all(seq in held for seq in range(first, last + 1)):
+            return [held[seq] for seq in range(first, last + 1)]
+        stored = log.read(after=first - 1 if first else None, up_to=last)
+        return [held.get(event.seq, event) for event in stored]
+
+    def _describe(self, subscription: Subscription) -> dict[str, Any]:
+        log = self._log
+        last = None if log is None or log.is_closed else log.last_seq
+        end = 0 if last is None else last + 1
+        return {
+            "event_type": str(subscription.event_type),
+            "callback": subscription.name,
+            "lag": max(0, end - subscription.position(self._delivery.dispatched)),
+            "delivered": subscription.delivered_count,
+            "retried": subscription.retried_count,
+            "parked": subscription.parked_count,
+        }
+
+    def _health(self) -> dict[str, Any]:
+        """``healthy``, ``degraded`` or ``unhealthy``, with a reason each."""
+        log, runner = self._log, self._runner
+        reasons = []
+        poisoned = log.poisoned if log is not None else None
+        if poisoned:
+            reasons.append(f"the log takes no appends: {poisoned}")
+        if runner is not None and runner.held_for is not None:
+            seconds, name = runner.held_for
+            reasons.append(f"the loop is held for {seconds:.1f} s and more; handler entered last: {name}")
+        status = "unhealthy" if poisoned else "degraded" if reasons else "healthy"
+        return {"status": status, "reasons": reasons}
+
+
+def _log_options(
+    given: Mapping[str, Any] | None, store: IEventStore | None, mode: str, *, persists: bool
+) -> dict[str, Any]:
+    """The engine's settings, checked by name; their values are checked at the opening."""
+    options = dict(given or {})
+    problems = [
+        f"log_options: unknown setting {name}; the settings are {', '.join(sorted(LOG_OPTIONS))}"
+        for name in sorted(options.keys() - LOG_OPTIONS)
+    ]
+    if mode not in ("rw", "r"):
+        problems.append(f"mode: got {mode!r}, takes 'rw' or 'r'")
+    if store is not None and options:
+        problems.append("log_options: the event store given has its own log")
+    if mode == "r" and store is None and not persists:
+        problems.append("mode 'r': without persistence there is nothing to follow")
+    if problems:
+        raise ConfigError(f"the bus cannot be made: {'; '.join(problems)}", problems=problems)
+    return options
+
+
+def _default_store(config: BusConfig, mode: Literal["rw", "r"], options: dict[str, Any]) -> LogEventStore:
+    if not config.enable_persistence:
+        return MemoryEventStore(log_options=options)
+    return FileEventStore(config.storage_path, mode=mode, audit=config.audit_trail, log_options=options)

@@ -1,0 +1,190 @@
+"""The life of one `run()`: tasks, wake-ups, housekeeping, and an orderly end.
+
+Owns every task and thread of a running bus. What an event means is delivery's. Invariants: one task per
+subscription that has work, so that none waits for another; everything started here has ended, or was reported,
+when `run` returns; a handler that ignores its cancellation cannot hold up the end.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from aresbus._core import Log
+from aresbus.delivery import Delivery
+from aresbus.errors import HandlerError
+from aresbus.housekeeping import Housekeeping
+from aresbus.subscriptions import Subscription
+from aresbus.watch import HoldWatcher, ReaderWatcher, Waker
+
+__all__ = ["Runner"]
+
+DISPATCH_AT_ONCE = 1_000
+"""Events handed out before the loop gets its turn: under a millisecond."""
+GRACE_SECONDS = 1.0
+"""How long a cancelled handler may take to end; then it is left behind, and reported."""
+LOOK_SECONDS = 0.001
+
+
+class Runner:
+    """Delivers on the loop it was made on, until it is told to end."""
+
+    def __init__(self, delivery: Delivery, house: Housekeeping, log: Log) -> None:
+        """Deliver what is in ``log``; ``house`` is kept every processing_interval, and whenever something is due."""
+        self.loop = asyncio.get_running_loop()
+        self.held_for: tuple[float, str] | None = None
+        """While the loop is held: for how long when it was noticed, and the handler that was entered last."""
+        self._delivery, self._house, self._log = delivery, house, log
+        self._waker = Waker(self.loop)
+        self._serving: dict[asyncio.Task[None], Subscription] = {}
+        self._keeping: asyncio.Task[None] | None = None
+        self._others: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._is_ending = False
+        self._ender: asyncio.Task[Any] | None = None
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver until :meth:`end`. Raises what made delivery impossible: damage, a closed log."""
+        log, delivery = self._log, self._delivery
+        watcher = HoldWatcher(self.loop, self._tell_hold)
+        reader = ReaderWatcher(log, self._waker) if log.mode == "r" else None
+        if reader is None:
+            log._on_commit(self._waker)  # noqa: SLF001 - made for this line
+        house = self._start(self._housekeeping())
+        try:
+            delivery.woken.update(one for one in delivery.subscriptions() if one.has_work)
+            while not self._is_ending:
+                self._waker.clear()
+                has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+                self._serve_woken()
+                self._keep_house_if_due()
+                if self._failure is not None:
+                    raise self._failure
+                if has_more:
+                    await asyncio.sleep(0)
+                else:
+                    await self._waker.wait()
+        finally:
+            house.cancel()
+            watcher.stop()
+            if reader is None:
+                if not log.is_closed:
+                    log._on_commit(None)  # noqa: SLF001 - made for this line
+            else:
+                await asyncio.shield(asyncio.to_thread(reader.stop))
+            await self._cancel((set(self._serving) | self._others) - {self._ender})
+            self._ended.set()
+
+    async def settle(self, timeout: float) -> bool:  # noqa: ASYNC109 - it answers, it does not raise
+        """Let everything that is appended now be delivered, for at most ``timeout`` seconds; whether it was."""
+        delivery, deadline = self._delivery, time.monotonic() + timeout
+        last = self._log.last_seq
+        target = 0 if last is None else last + 1
+        me = asyncio.current_task()
+        while not self._ended.is_set() and self._failure is None:
+            waiting = [one for one in delivery.subscriptions() if one.task is None or one.task is not me]
+            positions = [one.position(delivery.dispatched) for one in waiting]
+            if min([delivery.dispatched, *positions]) >= target:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
+
+    async def end(self) -> None:
+        """Cancel what is left, report each handler that was in the middle of a delivery, and end the run."""
+        hanging = {task: one for task, one in self._serving.items() if task is not asyncio.current_task()}
+        for subscription in hanging.values():
+            self._report_cancelled(subscription)
+        await self._cancel(set(hanging))
+        # A handler that stops the bus is itself being served: it lives on until it returns.
+        self._ender = asyncio.current_task()
+        self._is_ending = True
+        self._waker()
+        if self._ender not in self._serving:
+            await self._ended.wait()
+
+    def wake(self) -> None:
+        """Look for work. From any thread."""
+        self._waker()
+
+    def _serve_woken(self) -> None:
+        woken, self._delivery.woken = self._delivery.woken, set()
+        for subscription in woken:
+            if subscription.task is None and subscription.is_active:
+                task = self.loop.create_task(self._serve(subscription), name=f"aresbus {subscription.name}")
+                subscription.task = task
+                self._serving[task] = subscription
+                task.add_done_callback(self._forget)
+
+    async def _serve(self, subscription: Subscription) -> None:
+        delivery, batch_size = self._delivery, self._delivery.config.batch_size
+        while subscription.is_active and subscription.has_work:
+            await delivery.drain(subscription, batch_size)
+            self._keep_house_if_due()
+            await asyncio.sleep(0)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        subscription = self._serving.pop(task)
+        subscription.task = None
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            # No handler's error gets here: the log could not be read, so nobody can go on.
+            self._failure = error
+            self._waker()
+        elif subscription.has_work and not self._is_ending:
+            self._delivery.woken.add(subscription)
+            self._waker()
+
+    def _start(self, act: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(act)
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
+        return task
+
+    def _keep_house_if_due(self) -> None:
+        if self._house.is_due and (self._keeping is None or self._keeping.done()):
+            self._keeping = self._start(self._house.keep())
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(self._delivery.config.processing_interval)
+            await self._house.keep()
+
+    async def _cancel(self, tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+        others = {task for task in tasks if task is not None and task is not asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if not others:
+            return
+        _, stubborn = await asyncio.wait(others, timeout=GRACE_SECONDS)
+        for task in stubborn:
+            self._delivery.troubles.report(
+                "stubborn", f"{task.get_name()} ignores its cancellation; left behind"
+            )
+
+    def _report_cancelled(self, subscription: Subscription) -> None:
+        if not subscription.is_busy or not subscription.pending:
+            return
+        event = subscription.pending[0]
+        error = HandlerError(
+            f"{subscription.name} was still busy with {event!r} when the bus stopped; it was cancelled",
+            handler=subscription.name,
+            seq=event.seq,
+            event_id=event.event_id,
+        )
+        self._delivery.troubles.report(f"hanging {subscription.name}", str(error), error)
+
+    def _tell_hold(self, seconds: float, is_over: bool) -> None:  # noqa: FBT001 - the watcher's call
+        suspect = self._delivery.entered
+        name = "no handler" if suspect is None else suspect.name
+        troubles = self._delivery.troubles
+        if is_over:
+            self.held_for = None
+            troubles.report("hold over", f"the loop turns again after {seconds:.1f} s; last entered: {name}")
+        else:
+            self.held_for = (seconds, name)
+            self._delivery.counters.loop_holds += 1
+            troubles.report("hold", f"the loop is held for {seconds:.1f} s; handler entered last: {name}")

@@ -1,0 +1,139 @@
+"""The stored form of a snapshot: JSON that says what it is a snapshot of, and can be checked before it is believed.
+
+Owns that form, its digest, and its anchor: the event at the snapshot's position. Knows neither reducers nor
+policy. Invariants: a snapshot is written only once its event is durable; one that is unreadable, altered, or whose
+event is no longer the one at that position is never used. Snapshots are caches: losing one costs time, not truth.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from aresbus._core import Event, Log
+from aresbus.errors import EncodeError
+from aresbus.events import DEFAULT_VERSION, EventSnapshot
+
+__all__ = ["StoredSnapshot", "newest_usable", "write"]
+
+FORMAT = 1
+DIGEST_BYTES = 16
+STATE, METRICS, GIVEN = "state", "metrics", "given"
+"""Kinds: folded by reducers, the bus's own figures, given by a user through ``save_snapshot``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """A snapshot with what is needed to trust it."""
+
+    snapshot: EventSnapshot
+    kind: str = GIVEN
+    aggregate_version: int | None = None
+    schema_version: str = DEFAULT_VERSION
+    reducers: dict[str, int] = field(default_factory=dict)
+    """Event type to reducer version; the state is worthless to other reducers."""
+    event_id: str | None = None
+    epoch: int | None = None
+
+    def encode(self) -> bytes:
+        """As bytes, with the digest over all else. Raises EncodeError for a state without JSON form."""
+        body = self._body()
+        try:
+            return orjson.dumps({**body, "digest": _digest(body)})
+        except TypeError as error:
+            raise EncodeError(f"the state has no JSON form: {error}", value_path="$.state") from error
+
+    def _body(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "snapshot": self.snapshot.to_dict(),
+            "aggregate_version": self.aggregate_version,
+            "schema_version": self.schema_version,
+            "reducers": self.reducers,
+            "event_id": self.event_id,
+            "epoch": self.epoch,
+        }
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "StoredSnapshot":
+        """The inverse of :meth:`encode`. Raises ValueError or KeyError for anything that is not intact."""
+        body = orjson.loads(payload)
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            raise ValueError("no snapshot of a known format")
+        digest = body.pop("digest")
+        if digest != _digest(body):
+            raise ValueError("the digest does not fit the snapshot")
+        return cls(
+            snapshot=EventSnapshot.from_dict(body["snapshot"]),
+            kind=body["kind"],
+            aggregate_version=body["aggregate_version"],
+            schema_version=body["schema_version"],
+            reducers=body["reducers"],
+            event_id=body["event_id"],
+            epoch=body["epoch"],
+        )
+
+
+def _digest(body: dict[str, Any]) -> str:
+    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def event_at(log: Log, seq: int) -> Event | None:
+    """The event at ``seq``, or None where the log holds none there."""
+    last = log.last_seq
+    if last is None or not max(0, log.first_seq) <= seq <= last:
+        return None
+    return next(iter(log.read(after=seq - 1 if seq else None, up_to=seq, limit=1)), None)
+
+
+def write(log: Log, stored: StoredSnapshot) -> None:
+    """Store the snapshot; durable on return, after the event it is of. Blocks: off the loop only."""
+    seq = stored.snapshot.sequence_number
+    last, durable = log.last_seq, log.durable_seq
+    if last is not None and seq <= last and (durable is None or durable < seq):
+        log.sync()
+    log._write_snapshot(stored.snapshot.aggregate_id, seq, stored.encode())  # noqa: SLF001 - made for this
+
+
+def newest_usable(
+    log: Log,
+    aggregate_id: str,
+    *,
+    up_to: int | None = None,
+    accepts: Callable[[StoredSnapshot], bool] = lambda _: True,
+) -> tuple[StoredSnapshot | None, int]:
+    """The newest snapshot that is intact, anchored, not beyond ``up_to`` and accepted; how many newer ones were not.
+
+    A snapshot that its user placed where the log has no event is anchored to nothing and taken as it is.
+    """
+    ignored = 0
+    for seq, payload in log._read_snapshots(aggregate_id):  # noqa: SLF001 - made for this
+        if up_to is not None and seq > up_to:
+            continue
+        stored = _decoded(payload)
+        if stored is not None and stored.snapshot.aggregate_id != aggregate_id:
+            stored = None
+        if stored is not None and _is_anchored(log, stored) and accepts(stored):
+            return stored, ignored
+        ignored += 1
+    return None, ignored
+
+
+def _decoded(payload: bytes | None) -> StoredSnapshot | None:
+    if payload is None:
+        return None
+    try:
+        return StoredSnapshot.decode(payload)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_anchored(log: Log, stored: StoredSnapshot) -> bool:
+    if stored.event_id is None:
+        return stored.kind == GIVEN
+    event = event_at(log, stored.snapshot.sequence_number)
+    return event is not None and event.event_id == stored.event_id and event.epoch == stored.epoch

@@ -1,0 +1,73 @@
+"""What went wrong, said once and kept: the last error, and log lines that no failing loop can turn into a flood.
+
+Owns the rate limit and ``last_error``. Decides nothing: who calls it has already counted and will raise or go on.
+Invariant: the first of a kind is always logged, and what was held back is counted in the next line of its kind.
+"""
+
+import copy
+import logging
+import time
+from typing import Any
+
+from aresbus.errors import AresbusError
+
+__all__ = ["Troubles"]
+
+QUIET_SECONDS = 5.0
+"""After the first lines of a kind, one line in this time at most."""
+FREE_LINES = 5
+KINDS_REMEMBERED = 1_000
+"""Kinds hold event types and handler names, of which a program has few; the rest is a bug we survive."""
+
+
+class Troubles:
+    """Remembers and logs. Usable from any thread."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        """Log to ``logger``, which the library never configures."""
+        self._logger = logger
+        self._kinds: dict[str, tuple[int, float]] = {}
+        self.last: BaseException | None = None
+
+    def report(
+        self, kind: str, message: str, error: BaseException | None = None, *, level: int = logging.ERROR
+    ) -> None:
+        """Log ``message``, unless many of this ``kind`` were logged just now; keep ``error`` as the last one."""
+        if error is not None:
+            self.last = _without_frames(error)
+        held_back = self._held_back(kind)
+        if held_back < 0:
+            return
+        tail = f" (and {held_back} more like it)" if held_back else ""
+        fields: dict[str, Any] = {"kind": kind}
+        if isinstance(error, AresbusError):
+            fields |= {"code": error.code, **{name: getattr(error, name) for name in error.FIELDS}}
+        self._logger.log(level, "%s%s", message, tail, extra={"aresbus": fields})
+
+    @property
+    def last_text(self) -> str | None:
+        """The last error as text, for status reports."""
+        if self.last is None:
+            return None
+        return str(self.last) if isinstance(self.last, AresbusError) else repr(self.last)
+
+    def _held_back(self, kind: str) -> int:
+        """How many lines of this kind were held back before this one; -1: this one is held back too."""
+        now = time.monotonic()
+        count, since = self._kinds.get(kind, (0, now))
+        if count < FREE_LINES or now - since >= QUIET_SECONDS:
+            if len(self._kinds) >= KINDS_REMEMBERED:
+                self._kinds.clear()
+            self._kinds[kind] = (count + 1 if count < FREE_LINES else FREE_LINES, now)
+            return max(0, count - FREE_LINES)
+        self._kinds[kind] = (count + 1, since)
+        return -1
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """A copy: the frames of the original would keep the bus, and with it the log and its lock, alive."""
+    try:
+        bare = copy.copy(error)
+    except Exception:  # noqa: BLE001 - an exception class of the user's that cannot be copied
+        bare = RuntimeError(repr(error))
+    return bare.with_traceback(None)
