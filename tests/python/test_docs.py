@@ -7,6 +7,7 @@ from pathlib import Path
 
 import doc_runner
 import pytest
+from aresbus import NOT_YET
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -64,6 +65,13 @@ def test_links_lead_somewhere(page):
 def test_the_readme_has_examples():
     languages = {block.language for block in doc_runner.blocks((ROOT / "README.md").read_text())}
     assert {"python", "console"} <= languages
+
+
+def test_the_readme_shows_every_key_without_effect():
+    """The table between the marks is what NOT_YET says, and what initialize() warns of."""
+    shown = (ROOT / "README.md").read_text().split("<!-- not-yet:begin -->")[1].split("<!-- not-yet:end -->")[0]
+    rows = [f"| `{key}` | {meaning} |" for key, meaning in NOT_YET.items()]
+    assert shown.strip().splitlines() == ["| key | today |", "| --- | --- |", *rows]
 
 
 # The runner itself.
