@@ -47,7 +47,7 @@ pub struct Log {
     role: Role,
     place: Place,
     options: Options,
-    log_id: [u8; 16],
+    id: [u8; 16],
     recovery: Recovery,
 }
 
@@ -128,7 +128,8 @@ impl Log {
             Location::Elsewhere(vfs, path) => Place { vfs, path: path.to_owned() },
         };
         if !place.vfs.is_durable() {
-            options.segment_bytes = options.segment_bytes.min(MEMORY_SEGMENT_BYTES).min(options.memory_bytes / 4);
+            options.segment_bytes =
+                options.segment_bytes.min(MEMORY_SEGMENT_BYTES).min(options.memory_bytes / 4);
         }
         match options.mode {
             Mode::ReadWrite => Self::open_writer(place, options, clock),
@@ -138,9 +139,9 @@ impl Log {
 
     fn open_writer(place: Place, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
         let (start, recovery) = open_for_writing(&place, &options, &*clock)?;
-        let log_id = start.meta.log_id;
+        let id = start.meta.log_id;
         let tail = Tail::start(place.clone(), options.clone(), clock, start)?;
-        Ok(Self { role: Role::Writer(tail), place, options, log_id, recovery })
+        Ok(Self { role: Role::Writer(tail), place, options, id, recovery })
     }
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
@@ -148,13 +149,13 @@ impl Log {
         let found = found.ok_or_else(|| Error::Missing { path: place.path.clone() })?;
         let mut recovery = Recovery::of(&found);
         recovery.warnings = check_filesystem(&place, &options)?;
-        let log_id = found.meta.log_id;
-        let shelf = Arc::new(Shelf::new(place.clone(), log_id, News::LookedFor, found.segments));
+        let id = found.meta.log_id;
+        let shelf = Arc::new(Shelf::new(place.clone(), id, News::LookedFor, found.segments));
         let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
         let scan = Scan::new(Arc::clone(&shelf), query, None)?;
         let known = Mutex::new(Known { heads: found.heads, scan });
         let reader = Box::new(Reader { shelf, is_closed: AtomicBool::new(false), known });
-        Ok(Self { role: Role::Reader(reader), place, options, log_id, recovery })
+        Ok(Self { role: Role::Reader(reader), place, options, id, recovery })
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {
@@ -350,7 +351,7 @@ impl Log {
     /// The log's own id.
     #[must_use]
     pub fn log_id(&self) -> [u8; 16] {
-        self.log_id
+        self.id
     }
 
     /// Its directory; `None` without a disk.
@@ -445,7 +446,7 @@ impl Log {
     pub fn write_snapshot(&self, aggregate_id: &str, seq: u64, payload: &[u8]) -> Result<()> {
         self.tail()?;
         self.refuse_if_closed()?;
-        self.place.write_snapshot(self.log_id, aggregate_id, seq, payload)
+        self.place.write_snapshot(self.id, aggregate_id, seq, payload)
     }
 
     /// The stored snapshots of an aggregate, newest first; `None` for one that is damaged.
@@ -454,7 +455,7 @@ impl Log {
     /// [`Error::Closed`], [`Error::Io`].
     pub fn read_snapshots(&self, aggregate_id: &str) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
         self.refuse_if_closed()?;
-        self.place.read_snapshots(self.log_id, aggregate_id)
+        self.place.read_snapshots(self.id, aggregate_id)
     }
 
     /// One pass of the keeper, for tests that run without its thread ([`Keeper::Manual`]).

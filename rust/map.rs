@@ -67,14 +67,17 @@ impl Memory {
         self.bytes
     }
 
-    /// Faults pages in for writing ahead of the appending thread (R10). Best effort: kernels before 5.14 refuse.
-    pub fn populate(&self, offset: usize, bytes: usize) {
+    /// Faults pages in for writing, ahead of the appending thread (R10).
+    ///
+    /// # Errors
+    /// Of madvise; kernels before 5.14 do not know this advice. Writing works all the same, only with page faults.
+    pub fn populate(&self, offset: usize, bytes: usize) -> io::Result<()> {
         if offset.checked_add(bytes).is_none_or(|end| end > self.bytes) {
-            return;
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         // SAFETY: the range lies inside the mapping (checked above); populating changes no content.
-        let answer = unsafe { madvise(self.start.as_ptr().add(offset).cast(), bytes, Advice::LinuxPopulateWrite) };
-        let _advice_only = answer;
+        unsafe { madvise(self.start.as_ptr().add(offset).cast(), bytes, Advice::LinuxPopulateWrite) }?;
+        Ok(())
     }
 
     fn word(&self, offset: usize) -> Option<&AtomicU32> {
@@ -93,7 +96,9 @@ impl Memory {
         }
         // SAFETY: source in bounds (checked), target is ours and cannot overlap a mapping that hands out no references
         // while it is read (module invariants). No reference to the mapped bytes is made.
-        unsafe { ptr::copy_nonoverlapping(self.start.as_ptr().add(offset), target.as_mut_ptr(), target.len()) };
+        unsafe {
+            ptr::copy_nonoverlapping(self.start.as_ptr().add(offset), target.as_mut_ptr(), target.len());
+        }
         true
     }
 
@@ -176,15 +181,24 @@ impl WriteMap {
     }
 
     /// The uncommitted bytes `offset..offset + bytes`, to encode a record in place; the commit word, its first four
-    /// bytes, must be left zero. Asserts that they lie inside: the caller has checked the room.
+    /// bytes, must be left zero.
+    ///
+    /// # Panics
+    /// If they do not lie inside: a broken invariant, the caller has checked the room.
     pub fn bytes_mut(&mut self, offset: usize, bytes: usize) -> &mut [u8] {
-        assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.0.bytes), "an append beyond its segment");
+        assert!(
+            offset.checked_add(bytes).is_some_and(|end| end <= self.0.bytes),
+            "an append beyond its segment"
+        );
         // SAFETY: in bounds (asserted). Exclusive: this view cannot be cloned and is borrowed mutably, and readers
         // stop at the zero commit word before these bytes (R5).
         unsafe { std::slice::from_raw_parts_mut(self.0.start.as_ptr().add(offset), bytes) }
     }
 
     /// Stores a commit word. Release: whoever sees it sees the record.
+    ///
+    /// # Panics
+    /// As [`WriteMap::bytes_mut`].
     pub fn commit(&mut self, offset: usize, word: u32) {
         let target = self.0.word(offset);
         assert!(target.is_some(), "a commit beyond its segment");

@@ -17,8 +17,8 @@ use crate::{
         meta::{META_BYTES, META_FILE_BYTES, Meta},
         names,
         segment::{
-            ENTRY_BYTES, ENTRY_OFFSET, Entry, HEADER_BYTES, HeaderFault, PAGE_BYTES, RECORDS_OFFSET, SegmentHeader,
-            WATERMARK_BYTES, Watermark,
+            ENTRY_BYTES, ENTRY_OFFSET, Entry, HEADER_BYTES, HeaderFault, PAGE_BYTES, RECORDS_OFFSET,
+            SegmentHeader, WATERMARK_BYTES, Watermark,
         },
     },
     vfs::{File, Vfs},
@@ -113,8 +113,17 @@ impl Place {
     /// [`Error::Io`].
     pub fn list(&self) -> Result<Listing> {
         const OURS: [&str; 11] = [
-            "LOCK", "META", "segments", "heads", "footers", "schemas", "snapshots", "subscriptions", "quarantine",
-            "audit", "META.tmp",
+            "LOCK",
+            "META",
+            "segments",
+            "heads",
+            "footers",
+            "schemas",
+            "snapshots",
+            "subscriptions",
+            "quarantine",
+            "audit",
+            "META.tmp",
         ];
         let mut listing = Listing::default();
         let top = self.vfs.list(&self.path).map_err(|error| Error::io(&self.path, "list", error))?;
@@ -152,7 +161,9 @@ impl Place {
         let first = self.read_meta_copy(&*file, 0);
         let second = self.read_meta_copy(&*file, PAGE_BYTES as u64);
         match (first, second) {
-            (Ok(first), Ok(second)) => Ok(Some(if second.generation > first.generation { second } else { first })),
+            (Ok(first), Ok(second)) => {
+                Ok(Some(if second.generation > first.generation { second } else { first }))
+            }
             (Ok(whole), Err(_)) | (Err(_), Ok(whole)) => Ok(Some(whole)),
             (Err(fault), Err(_)) => Err(fault),
         }
@@ -178,7 +189,7 @@ impl Place {
     pub fn own_id_of_segment(&self, number: u64) -> Option<[u8; 16]> {
         let path = self.segment_path(number);
         let file = self.vfs.open(&path, false).ok()?;
-        Some(self.read_header(&*file, &path).ok()?.log_id)
+        Some(read_header(&*file, &path).ok()?.log_id)
     }
 
     fn read_meta_copy(&self, file: &dyn File, offset: u64) -> Result<Meta> {
@@ -234,7 +245,7 @@ impl Place {
     pub fn open_segment(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
         let path = self.segment_path(number);
         let file = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
-        let header = self.read_header(&*file, &path)?;
+        let header = read_header(&*file, &path)?;
         if header.log_id != *log_id {
             return Err(Error::corrupt(path, 16, "the segment belongs to another log"));
         }
@@ -248,14 +259,20 @@ impl Place {
         }
         let mut entry_bytes = [0; ENTRY_BYTES];
         let mut first_record = [0; 8];
-        for (offset, target) in [(ENTRY_OFFSET, &mut entry_bytes[..]), (RECORDS_OFFSET, &mut first_record[..])] {
+        for (offset, target) in
+            [(ENTRY_OFFSET, &mut entry_bytes[..]), (RECORDS_OFFSET, &mut first_record[..])]
+        {
             file.read_at(offset as u64, target).map_err(|error| Error::io(&path, "read", error))?;
         }
         let is_spare = entry_bytes.iter().chain(&first_record).all(|byte| *byte == 0);
         let watermark = self.read_watermark(&*file, &header);
         let entry = match Entry::decode(&entry_bytes, header.epoch) {
             Ok(None) if watermark.is_some() => {
-                return Err(Error::corrupt(path, ENTRY_OFFSET as u64, "its entry is gone, its watermark is not"));
+                return Err(Error::corrupt(
+                    path,
+                    ENTRY_OFFSET as u64,
+                    "its entry is gone, its watermark is not",
+                ));
             }
             Ok(entry) => entry,
             // Torn while it was being entered: nothing in it was durable, or a watermark would say so (R16).
@@ -265,17 +282,6 @@ impl Place {
         Ok(OpenedSegment { path, header, entry, is_spare, watermark })
     }
 
-    fn read_header(&self, file: &dyn File, path: &Path) -> Result<SegmentHeader> {
-        let mut bytes = [0; HEADER_BYTES];
-        match file.read_at(0, &mut bytes) {
-            Ok(()) => SegmentHeader::decode(&bytes).map_err(|fault| header_error(path.to_owned(), 0, &fault)),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                Err(Error::corrupt(path, 0, "the file is shorter than a segment header"))
-            }
-            Err(error) => Err(Error::io(path, "read", error)),
-        }
-    }
-
     /// The higher watermark of a segment, if any is whole.
     #[must_use]
     pub fn read_watermark(&self, file: &dyn File, header: &SegmentHeader) -> Option<Watermark> {
@@ -283,7 +289,9 @@ impl Place {
             let mut bytes = [0; WATERMARK_BYTES];
             file.read_at(offset as u64, &mut bytes).ok()?;
             let fits = |mark: &Watermark| {
-                mark.epoch == header.epoch && mark.segment == header.number && mark.durable_offset <= header.file_bytes
+                mark.epoch == header.epoch
+                    && mark.segment == header.number
+                    && mark.durable_offset <= header.file_bytes
             };
             Watermark::decode(&bytes).filter(fits)
         };
@@ -309,7 +317,8 @@ impl Place {
         let path = self.segment_path(header.number);
         let failed = |action: &'static str| move |error| Error::io(prepared, action, error);
         let file = self.vfs.create(prepared).map_err(failed("make"))?;
-        file.allocate(header.file_bytes).map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;
+        file.allocate(header.file_bytes)
+            .map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;
         file.write_at(0, &header.encode()).map_err(failed("write"))?;
         // ORDER: content before name, name before use.
         file.sync_all().map_err(failed("sync"))?;
@@ -336,7 +345,9 @@ impl Place {
         let paths = numbers.iter().map(|number| self.segment_path(*number));
         for path in paths.chain(prepared.iter().map(|name| dir.join(name))) {
             match self.vfs.unlink(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(path, "remove", error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(path, "remove", error));
+                }
                 _ => {}
             }
         }
@@ -397,7 +408,13 @@ impl Place {
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`].
-    pub fn write_snapshot(&self, log_id: [u8; 16], aggregate_id: &str, seq: u64, payload: &[u8]) -> Result<()> {
+    pub fn write_snapshot(
+        &self,
+        log_id: [u8; 16],
+        aggregate_id: &str,
+        seq: u64,
+        payload: &[u8],
+    ) -> Result<()> {
         let dir = self.snapshots_dir();
         self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
         let bytes = Blob { log_id, seq, key: aggregate_id, payload }.encode();
@@ -414,9 +431,14 @@ impl Place {
     ///
     /// # Errors
     /// [`Error::Io`] if the directory cannot be listed.
-    pub fn read_snapshots(&self, log_id: [u8; 16], aggregate_id: &str) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
+    pub fn read_snapshots(
+        &self,
+        log_id: [u8; 16],
+        aggregate_id: &str,
+    ) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
         let read = |seq: u64| {
-            let file = self.vfs.open(&self.snapshots_dir().join(names::snapshot(aggregate_id, seq)), false).ok()?;
+            let file =
+                self.vfs.open(&self.snapshots_dir().join(names::snapshot(aggregate_id, seq)), false).ok()?;
             let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
             file.read_at(0, &mut bytes).ok()?;
             let blob = Blob::decode(&bytes)?;
@@ -443,7 +465,9 @@ impl Place {
     fn replace(&self, dir: &Path, aside: &str, name: &str, bytes: &[u8]) -> Result<()> {
         let (aside, path) = (dir.join(aside), dir.join(name));
         match self.vfs.unlink(&aside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(aside, "remove", error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(aside, "remove", error));
+            }
             _ => {}
         }
         let write = || {
@@ -476,5 +500,16 @@ fn header_error(path: PathBuf, offset: u64, fault: &HeaderFault) -> Error {
             found: format!("unknown feature bits {bits:#x}"),
             supported: format!("feature bits {KNOWN_INCOMPATIBLE:#x}"),
         },
+    }
+}
+
+fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {
+    let mut bytes = [0; HEADER_BYTES];
+    match file.read_at(0, &mut bytes) {
+        Ok(()) => SegmentHeader::decode(&bytes).map_err(|fault| header_error(path.to_owned(), 0, &fault)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(Error::corrupt(path, 0, "the file is shorter than a segment header"))
+        }
+        Err(error) => Err(Error::io(path, "read", error)),
     }
 }

@@ -194,7 +194,8 @@ impl Scan {
     /// [`Error::Truncated`] where it is no longer kept, [`Error::Corrupt`] where it should be and is not.
     pub fn fetch(&self, seq: u64) -> Result<StoredEvent> {
         let first_seq = self.shelf.first_seq();
-        let segment = self.shelf.holding(seq).filter(|_| seq >= first_seq).ok_or(Error::Truncated { first_seq })?;
+        let segment =
+            self.shelf.holding(seq).filter(|_| seq >= first_seq).ok_or(Error::Truncated { first_seq })?;
         let mut walk = segment.walk_near(&*self.shelf.place.vfs, seq)?;
         loop {
             match walk.step() {
@@ -232,7 +233,12 @@ impl Scan {
     ///
     /// # Errors
     /// [`Error::Corrupt`] at damage below the watermark, [`Error::Version`], [`Error::Io`], [`Error::Truncated`].
-    pub fn next_batch(&mut self, batch: &mut Vec<StoredEvent>, max_events: usize, max_bytes: usize) -> Result<()> {
+    pub fn next_batch(
+        &mut self,
+        batch: &mut Vec<StoredEvent>,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<()> {
         let full = batch.len().saturating_add(max_events);
         let mut bytes = 0;
         while batch.len() < full && bytes < max_bytes && !self.is_done() {
@@ -348,7 +354,8 @@ impl Scan {
             self.shelf.look_for_news()?;
         }
         let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
-        let is_committed = !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
+        let is_committed =
+            !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
         Ok(is_committed || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some())
     }
 }
@@ -368,9 +375,8 @@ impl Filter {
             TimeOf::Append => view.fixed.ts_ns,
             TimeOf::Event => view.event_time_ns.unwrap_or(view.fixed.ts_ns),
         };
-        let is_wanted_aggregate = |wanted: &String| {
-            view.aggregate_id.is_some_and(|id| id.with_text(|text| text == wanted))
-        };
+        let is_wanted_aggregate =
+            |wanted: &String| view.aggregate_id.is_some_and(|id| id.with_text(|text| text == wanted));
         self.since.is_none_or(|since| time >= since)
             && self.until.is_none_or(|until| time < until)
             && self.types.as_ref().is_none_or(|types| types.contains(view.event_type))

@@ -261,7 +261,8 @@ impl Walk {
 
     /// Copies the record at `offset` and checks the copy. `None`: not committed.
     fn load(&mut self, offset: usize) -> std::result::Result<Option<Fixed>, RecordFault> {
-        let word = self.map.commit(offset).ok_or(RecordFault::Content("the records run over the segment's end"))?;
+        let word =
+            self.map.commit(offset).ok_or(RecordFault::Content("the records run over the segment's end"))?;
         if word == 0 {
             return Ok(None);
         }

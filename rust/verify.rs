@@ -91,14 +91,28 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
     match survey(place) {
         Ok(Some(found)) => {
             if let (Some(fault), Some(last)) = (&found.fault, found.segments.last()) {
-                verification.warn("torn tail", &last.path, found.end.offset as u64, Some(found.end.next_seq), fault);
+                verification.warn(
+                    "torn tail",
+                    &last.path,
+                    found.end.offset as u64,
+                    Some(found.end.next_seq),
+                    fault,
+                );
             }
             for number in &found.cut_off {
                 let path = place.segment_path(*number);
-                verification.warn("torn tail", &path, 0, Some(found.end.next_seq), "the segment lies behind the tail");
+                verification.warn(
+                    "torn tail",
+                    &path,
+                    0,
+                    Some(found.end.next_seq),
+                    "the segment lies behind the tail",
+                );
             }
         }
-        Ok(None) => verification.note("meta", &place.meta_path(), 0, "META is missing, but there are segments"),
+        Ok(None) => {
+            verification.note("meta", &place.meta_path(), 0, "META is missing, but there are segments");
+        }
         Err(error) => verification.note_error("opening", &error)?,
     }
     for name in &listing.stray {
@@ -136,10 +150,12 @@ impl Chains {
         let head = id.with_text(|text| self.heads.get(text));
         let expected = (head.map(|head| head.seq), Head::next_version(head));
         let found = (fixed.aggregate_prev, fixed.aggregate_version);
-        let is_beyond_reach = head.is_none() && fixed.aggregate_prev.is_some_and(|prev| prev < self.first_seq);
+        let is_beyond_reach =
+            head.is_none() && fixed.aggregate_prev.is_some_and(|prev| prev < self.first_seq);
         id.with_text(|text| self.heads.set(text, Head { seq: fixed.seq, version: fixed.aggregate_version }));
-        (expected != found && !is_beyond_reach)
-            .then(|| format!("the aggregate's version and previous event are {found:?}, expected {expected:?}"))
+        (expected != found && !is_beyond_reach).then(|| {
+            format!("the aggregate's version and previous event are {found:?}, expected {expected:?}")
+        })
     }
 }
 
@@ -152,7 +168,10 @@ impl Verification {
         match chains.next_seq {
             None => chains.first_seq = segment.entry.first_seq,
             Some(next) if next != segment.entry.first_seq => {
-                let what = format!("the segment begins at {}, the one before ends at {next}", segment.entry.first_seq);
+                let what = format!(
+                    "the segment begins at {}, the one before ends at {next}",
+                    segment.entry.first_seq
+                );
                 self.note("position", &segment.path, 0, &what);
             }
             Some(_) => {}
@@ -184,11 +203,13 @@ impl Verification {
         match error {
             Error::Corrupt { path, offset, reason } => self.note(kind, path, *offset, reason),
             Error::Version { path, .. } => self.note("version", path, 0, &error.to_string()),
-            other => return Err(Error::Io {
-                path: std::path::PathBuf::new(),
-                action: "verify",
-                source: std::io::Error::other(other.to_string()),
-            }),
+            other => {
+                return Err(Error::Io {
+                    path: std::path::PathBuf::new(),
+                    action: "verify",
+                    source: std::io::Error::other(other.to_string()),
+                });
+            }
         }
         Ok(())
     }
@@ -216,9 +237,18 @@ impl Verification {
     ) {
         let path = path.display().to_string();
         let message = message.to_owned();
-        let is_known = |known: &Finding| known.path == path && known.offset == offset && known.message == message;
+        let is_known =
+            |known: &Finding| known.path == path && known.offset == offset && known.message == message;
         if !self.findings.iter().any(is_known) {
-            self.findings.push(Finding { severity, kind, path, offset, first_seq: seq, last_seq: seq, message });
+            self.findings.push(Finding {
+                severity,
+                kind,
+                path,
+                offset,
+                first_seq: seq,
+                last_seq: seq,
+                message,
+            });
         }
     }
 }

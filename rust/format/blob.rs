@@ -65,7 +65,11 @@ impl<'a> Blob<'a> {
         let key_bytes = usize::try_from(fields.u64()?).ok()?;
         let payload_bytes = usize::try_from(fields.u64()?).ok()?;
         let (key, payload) = rest.split_at_checked(key_bytes)?;
-        (payload.len() == payload_bytes)
-            .then_some(Self { log_id, seq, key: std::str::from_utf8(key).ok()?, payload })
+        (payload.len() == payload_bytes).then_some(Self {
+            log_id,
+            seq,
+            key: std::str::from_utf8(key).ok()?,
+            payload,
+        })
     }
 }

@@ -101,14 +101,22 @@ impl<'a> NewEvent<'a> {
     /// [`Error::Limit`], [`Error::Config`] for an empty type or event id, or an expectation without aggregate.
     pub fn check(&self) -> Result<()> {
         if self.event_type.is_empty() || self.event_id == Some("") {
-            return Err(Error::Config { problems: vec!["an event's type and id are never empty".to_owned()] });
+            return Err(Error::Config {
+                problems: vec!["an event's type and id are never empty".to_owned()],
+            });
         }
         if self.expected != Expected::Any && self.aggregate_id.is_none() {
-            return Err(Error::Config { problems: vec!["expected_version needs an aggregate_id".to_owned()] });
+            return Err(Error::Config {
+                problems: vec!["expected_version needs an aggregate_id".to_owned()],
+            });
         }
         limit("the event type's length in bytes", self.event_type.len(), MAX_TEXT_BYTES)?;
         limit("the source's length in bytes", self.source.len(), MAX_TEXT_BYTES)?;
-        limit("the schema version's length in bytes", self.schema_version.map_or(0, str::len), MAX_TEXT_BYTES)?;
+        limit(
+            "the schema version's length in bytes",
+            self.schema_version.map_or(0, str::len),
+            MAX_TEXT_BYTES,
+        )?;
         limit("the event id's length in bytes", self.event_id.map_or(0, str::len), MAX_ID_BYTES)?;
         limit("the aggregate id's length in bytes", self.aggregate_id.map_or(0, str::len), MAX_ID_BYTES)?;
         limit("the correlation id's length in bytes", self.correlation_id.map_or(0, str::len), MAX_ID_BYTES)?;
@@ -220,7 +228,11 @@ impl<'a> RecordPlan<'a> {
         }
         if !event.tags.is_empty() {
             bytes += 2;
-            bytes += event.tags.iter().map(|(key, value)| name_bytes(number_of(key), key) + 2 + value.len()).sum::<usize>();
+            bytes += event
+                .tags
+                .iter()
+                .map(|(key, value)| name_bytes(number_of(key), key) + 2 + value.len())
+                .sum::<usize>();
         }
         bytes.next_multiple_of(RECORD_ALIGN)
     }

@@ -17,11 +17,13 @@ mod view;
 
 pub use checksum::{checksum, record_checksum};
 pub use encode::{
-    Identity, NewEvent, RecordPlan, SchemaCheck, batch_head, dictionary_record, dictionary_record_bytes, end_record,
+    Identity, NewEvent, RecordPlan, SchemaCheck, batch_head, dictionary_record, dictionary_record_bytes,
+    end_record,
 };
 pub use ids::{EventId, IdView};
 pub use record::{
-    BatchHead, Codec, Fixed, Kind, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault, commit_word, split_commit_word,
+    BatchHead, Codec, Fixed, Kind, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault, commit_word,
+    split_commit_word,
 };
 pub use view::{Names, RecordView, TagIter, dictionary_text};
 

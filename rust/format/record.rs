@@ -81,6 +81,9 @@ impl Codec {
 }
 
 /// The commit word of a record of `bytes` bytes: its length and its kind.
+///
+/// # Panics
+/// If the length does not fit: a broken invariant, sizes are limited by `segment_bytes`.
 #[must_use]
 pub fn commit_word(kind: Kind, bytes: usize) -> u32 {
     let length = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -9,8 +9,8 @@ use super::{
     INLINE, MAX_DICTIONARY_TEXT_BYTES, MAX_ID_BYTES, MAX_TAG_VALUE_BYTES, MAX_TAGS, MAX_TEXT_BYTES,
     bytes::Fields,
     encode::{
-        FLAG_CALLER_ID, FLAG_EVENT_TIME, FLAG_LOSSY, FLAG_SCHEMA_BREACH, FLAG_SCHEMA_CHECKED, FLAG_SCHEMA_VERSION,
-        FLAG_SOURCE, FLAG_TAGS, FORM_ABSENT, FORM_TEXT, FORM_UUID, SchemaCheck,
+        FLAG_CALLER_ID, FLAG_EVENT_TIME, FLAG_LOSSY, FLAG_SCHEMA_BREACH, FLAG_SCHEMA_CHECKED,
+        FLAG_SCHEMA_VERSION, FLAG_SOURCE, FLAG_TAGS, FORM_ABSENT, FORM_TEXT, FORM_UUID, SchemaCheck,
     },
     ids::IdView,
     record::{Codec, Fixed, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault},
@@ -72,7 +72,8 @@ impl<'a> RecordView<'a> {
         if flags & !KNOWN_FLAGS != 0 {
             return Err(RecordFault::UnknownFlags(flags & !KNOWN_FLAGS));
         }
-        Self::decode(record, fixed, names, flags).ok_or(RecordFault::Content("its variable part makes no sense"))
+        Self::decode(record, fixed, names, flags)
+            .ok_or(RecordFault::Content("its variable part makes no sense"))
     }
 
     fn decode(record: &'a [u8], fixed: Fixed, names: &'a [Arc<str>], flags: u16) -> Option<Self> {
@@ -87,7 +88,8 @@ impl<'a> RecordView<'a> {
         let source = if flags & FLAG_SOURCE == 0 { "" } else { take_name(&mut fields, names)? };
         let correlation_id = take_id(&mut fields, forms >> 4)?;
         let causation_id = take_id(&mut fields, forms >> 6)?;
-        let schema_version = if flags & FLAG_SCHEMA_VERSION == 0 { None } else { Some(take_name(&mut fields, names)?) };
+        let schema_version =
+            if flags & FLAG_SCHEMA_VERSION == 0 { None } else { Some(take_name(&mut fields, names)?) };
         let event_time_ns = if flags & FLAG_EVENT_TIME == 0 { None } else { Some(fields.i64()?) };
         let tags = TagIter::take(&mut fields, names, flags & FLAG_TAGS != 0)?;
         let payload = fields.take(payload_bytes)?;

@@ -6,7 +6,7 @@
 
 mod survey;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 pub use survey::{Survey, refuse_future, survey};
 
@@ -126,7 +126,8 @@ fn take_lock(place: &Place, clock: &dyn Clock) -> Result<Box<dyn Lock>> {
     let taken = place.vfs.try_lock(&path, &holder).map_err(|error| Error::io(&path, "lock", error))?;
     taken.map_err(|content| {
         let field = |name: &str| {
-            let value = content.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            let value =
+                content.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             value.map(str::to_owned)
         };
         Error::Locked {
@@ -138,9 +139,15 @@ fn take_lock(place: &Place, clock: &dyn Clock) -> Result<Box<dyn Lock>> {
     })
 }
 
-fn create(place: &Place, options: &Options, clock: &dyn Clock, lock: Box<dyn Lock>) -> Result<(Start, Recovery)> {
+fn create(
+    place: &Place,
+    options: &Options,
+    clock: &dyn Clock,
+    lock: Box<dyn Lock>,
+) -> Result<(Start, Recovery)> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| Error::io(&place.path, "make an id for", std::io::Error::other(error)))?;
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::io(&place.path, "make an id for", std::io::Error::other(error)))?;
     let mut meta = Meta {
         log_id: uuid::Builder::from_random_bytes(random).into_uuid().into_bytes(),
         generation: 0,
@@ -188,7 +195,11 @@ fn recover(
     meta.clean = None;
     meta.epoch += 1;
     meta.newest_segment = survey.last_segment();
-    let end = Mark { segment: survey.last_segment(), offset: survey.end.offset as u64, next_seq: survey.end.next_seq };
+    let end = Mark {
+        segment: survey.last_segment(),
+        offset: survey.end.offset as u64,
+        next_seq: survey.end.next_seq,
+    };
     let cut_here = (!survey.segments.is_empty()).then_some(end);
     meta.cut = cut_here;
     // ORDER: the survivors are durable before META says that the log ends behind them.
@@ -230,7 +241,9 @@ fn set_aside(place: &Place, survey: &Survey) -> Result<Option<Cut>> {
         segment: survey.last_segment(),
         offset: survey.end.offset as u64,
         next_seq: survey.end.next_seq,
-        reason: format!("{what}; events acknowledged after the last stored watermark may be among what was cut"),
+        reason: format!(
+            "{what}; events acknowledged after the last stored watermark may be among what was cut"
+        ),
         quarantined_bytes,
         quarantine_files: files,
     }))
@@ -259,20 +272,20 @@ fn write_once_more(place: &Place, survey: &Survey) -> Result<()> {
         let file = place.reopen_segment(number)?;
         let from = if number == known.segment { known.offset } else { ENTRY_OFFSET as u64 };
         let end = if number == last { survey.end.offset as u64 } else { segment.header.file_bytes };
-        copy_onto_itself(&*file, from, end, path.clone())?;
+        copy_onto_itself(&*file, from, end, path)?;
         file.sync_data().map_err(|error| Error::io(path, "sync", error))?;
     }
     Ok(())
 }
 
-fn copy_onto_itself(file: &dyn File, from: u64, end: u64, path: PathBuf) -> Result<()> {
+fn copy_onto_itself(file: &dyn File, from: u64, end: u64, path: &Path) -> Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = from;
     while at < end {
         let count = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
         let chunk = buffer.get_mut(..count).unwrap_or_default();
         let copied = file.read_at(at, chunk).and_then(|()| file.write_at(at, chunk));
-        copied.map_err(|error| Error::io(&path, "write once more", error))?;
+        copied.map_err(|error| Error::io(path, "write once more", error))?;
         at += count as u64;
     }
     Ok(())
@@ -303,10 +316,15 @@ fn begin_segment(
     }
     place.write_meta(meta)?;
     let before = before.unwrap_or_default();
-    let entry =
-        Entry { first_seq, entered_ns: clock.now_ns(), prev_segment: before.segment, prev_end: before.offset };
+    let entry = Entry {
+        first_seq,
+        entered_ns: clock.now_ns(),
+        prev_segment: before.segment,
+        prev_end: before.offset,
+    };
     let path = place.segment_path(number);
-    file.write_at(ENTRY_OFFSET as u64, &entry.encode(meta.epoch)).map_err(|error| Error::io(&path, "write", error))?;
+    file.write_at(ENTRY_OFFSET as u64, &entry.encode(meta.epoch))
+        .map_err(|error| Error::io(&path, "write", error))?;
     // A reader of an older epoch finds its way here only by this entry; it is durable before the first append.
     file.sync_data().map_err(|error| Error::io(&path, "sync", error))?;
     Ok(Arc::new(Segment::new(path, header, entry)))

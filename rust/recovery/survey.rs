@@ -132,7 +132,11 @@ fn highest_watermark(meta: &Meta, opened: &[OpenedSegment]) -> Option<Mark> {
     let mut of_epochs = Vec::new();
     for (header, entry) in opened.iter().filter_map(|segment| Some((segment.header, segment.entry?))) {
         if epoch.replace(header.epoch).is_some_and(|before| before != header.epoch) {
-            of_epochs.push(Mark { segment: entry.prev_segment, offset: entry.prev_end, next_seq: entry.first_seq });
+            of_epochs.push(Mark {
+                segment: entry.prev_segment,
+                offset: entry.prev_end,
+                next_seq: entry.first_seq,
+            });
         }
     }
     stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).max_by_key(|mark| (mark.segment, mark.offset))
@@ -173,7 +177,8 @@ impl Survey {
             self.judge(&segment, &stop)?;
             match stop {
                 Step::End { next_segment } if follower.is_none() => {
-                    let is_there = self.spares.contains(&next_segment) || self.cut_off.contains(&next_segment);
+                    let is_there =
+                        self.spares.contains(&next_segment) || self.cut_off.contains(&next_segment);
                     if !is_there && !place.is_quarantined(next_segment)? {
                         let why = format!("the end record of segment {} names it", segment.header.number);
                         return Err(missing(place.segment_path(next_segment), &why));
@@ -193,7 +198,8 @@ impl Survey {
 
     /// Whether the records of `segment` go on in `next`: behind its end record, or behind the cut of a new epoch.
     fn leads_to(&self, segment: &Segment, next: &Segment, stop: &Step) -> bool {
-        let meets = next.entry.prev_end == self.end.offset as u64 && next.entry.first_seq == self.end.next_seq;
+        let meets =
+            next.entry.prev_end == self.end.offset as u64 && next.entry.first_seq == self.end.next_seq;
         let is_new_epoch = next.header.epoch > segment.header.epoch;
         match stop {
             Step::End { next_segment } => meets && (is_new_epoch || *next_segment == next.header.number),
@@ -204,7 +210,11 @@ impl Survey {
     fn walk_segment(&mut self, place: &Place, segment: &Segment) -> Result<Step> {
         let mut walk = segment.walk(&*place.vfs)?;
         if walk.position.next_seq != self.end.next_seq {
-            return Err(Error::corrupt(&segment.path, 0, "its first position does not follow the segment before"));
+            return Err(Error::corrupt(
+                &segment.path,
+                0,
+                "its first position does not follow the segment before",
+            ));
         }
         let mut marks = Vec::new();
         let stop = loop {

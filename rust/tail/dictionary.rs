@@ -4,7 +4,9 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::format::{INLINE, MAX_DICTIONARY_ENTRIES, MAX_DICTIONARY_TEXT_BYTES, Names, NewEvent, dictionary_record_bytes};
+use crate::format::{
+    INLINE, MAX_DICTIONARY_ENTRIES, MAX_DICTIONARY_TEXT_BYTES, Names, NewEvent, dictionary_record_bytes,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Dictionary(HashMap<Box<str>, u32>);

@@ -22,7 +22,8 @@ pub(super) struct IdMaker {
 impl IdMaker {
     /// Seeds itself from the system's random source.
     pub fn new() -> Result<Self> {
-        let seed = getrandom::u64().map_err(|error| Error::io("/dev/urandom", "read", io::Error::other(error)))?;
+        let seed =
+            getrandom::u64().map_err(|error| Error::io("/dev/urandom", "read", io::Error::other(error)))?;
         Ok(Self { random: fastrand::Rng::with_seed(seed), millisecond: i64::MIN, base: 0 })
     }
 

@@ -129,7 +129,8 @@ impl Tail {
         let (is_durable, is_stored) = self.is_settled();
         pass.idle_count = if is_durable { pass.idle_count.saturating_add(1) } else { 0 };
         // A segment that was left is synced in every mode: its descriptor is not kept for ever.
-        let is_due = is_sync_wanted || self.options.durability != Durability::None || self.durable.has_full_segment();
+        let is_due =
+            is_sync_wanted || self.options.durability != Durability::None || self.durable.has_full_segment();
         if !is_durable && is_due {
             let _poisons_on_failure = self.sync_now();
             // Syncing write-protects the pages again.
@@ -159,7 +160,9 @@ impl Tail {
         let mut from = pass.populated.max(offset) / PAGE_BYTES * PAGE_BYTES;
         while from < end {
             let step = POPULATE_STEP_BYTES.min(memory.bytes() - from);
-            memory.populate(from, step);
+            if memory.populate(from, step).is_err() {
+                return; // The appender then faults its pages in itself.
+            }
             from += step;
         }
         pass.populated = from;

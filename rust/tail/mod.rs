@@ -36,7 +36,10 @@ use crate::{
     clock::Clock,
     config::{Durability, Keeper, Options, Patience},
     error::{Error, Result},
-    format::{NewEvent, meta::{Mark, Meta}},
+    format::{
+        NewEvent,
+        meta::{Mark, Meta},
+    },
     map::WriteMap,
     place::Place,
     segment::{Position, Segment},
@@ -116,7 +119,8 @@ impl Tail {
         };
         let generation = place.read_watermark(&*file, &active.header).map_or(0, |mark| mark.generation);
         let durable = sync::Durable::new(sync::Target::new(&active, file, generation), position);
-        let writer = write::Writer::new(&active, WriteMap::new(Arc::clone(&memory)), start.heads, &start.position);
+        let writer =
+            write::Writer::new(&active, WriteMap::new(Arc::clone(&memory)), start.heads, &start.position);
         let spares = roll::Spares::new(&active, &options, memory);
         let tail = Arc::new(Self {
             shelf: Arc::new(Shelf::new(place, start.meta.log_id, News::Announced, start.segments)),
@@ -293,11 +297,7 @@ impl Tail {
         let place = self.sync_now()?;
         self.store_watermark()?;
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
-        meta.clean = Some(Mark {
-            segment: place.segment,
-            offset: place.offset,
-            next_seq: place.next_seq,
-        });
+        meta.clean = Some(Mark { segment: place.segment, offset: place.offset, next_seq: place.next_seq });
         self.place().write_meta(&mut meta)
     }
 

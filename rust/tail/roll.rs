@@ -189,8 +189,9 @@ impl Tail {
         };
         let file = self.place().prepare_segment(&header)?;
         let bytes = usize::try_from(file_bytes).unwrap_or(usize::MAX);
-        let memory =
-            file.map(bytes, true).map_err(|error| Error::io(self.place().segment_path(header.number), "map", error))?;
+        let memory = file
+            .map(bytes, true)
+            .map_err(|error| Error::io(self.place().segment_path(header.number), "map", error))?;
         // ORDER: META names the segment before its first append (R16), so that its loss is noticed.
         let mut next = Meta { highest_segment: header.number, newest_segment: header.number, ..*meta };
         self.place().write_meta(&mut next)?;

@@ -141,7 +141,8 @@ impl Tail {
             }
             self.refuse_if_unwell()?;
             // A bound even where none was asked for: a lost keeper is noticed, not waited for.
-            let patience = deadline.map_or(Duration::from_secs(1), |end| end.saturating_duration_since(Instant::now()));
+            let patience =
+                deadline.map_or(Duration::from_secs(1), |end| end.saturating_duration_since(Instant::now()));
             if patience.is_zero() {
                 return Ok(false);
             }
@@ -209,7 +210,9 @@ impl Tail {
         };
         let offset = watermark_offset(generation) as u64;
         if let Err(error) = target.file.write_at(offset, &watermark.encode()) {
-            return Err(self.poison(format!("writing the watermark of {} failed: {error}", target.path.display())));
+            return Err(
+                self.poison(format!("writing the watermark of {} failed: {error}", target.path.display()))
+            );
         }
         target.generation.store(generation, Ordering::Relaxed);
         turn.stored = Some(completed);

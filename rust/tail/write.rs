@@ -117,7 +117,13 @@ impl Writer {
     }
 
     /// Appends one event.
-    pub fn append(&mut self, tail: &Tail, event: &NewEvent<'_>, now_ns: i64, patience: Patience) -> Result<Appended> {
+    pub fn append(
+        &mut self,
+        tail: &Tail,
+        event: &NewEvent<'_>,
+        now_ns: i64,
+        patience: Patience,
+    ) -> Result<Appended> {
         let head = event.aggregate_id.and_then(|id| self.heads.get(id));
         expect(event, head)?;
         self.make_room(tail, std::slice::from_ref(event), false, now_ns, patience)?;
@@ -150,7 +156,8 @@ impl Writer {
         let mut overlay: HashMap<&str, Head> = HashMap::new();
         let mut heads = Vec::with_capacity(events.len());
         for (event, seq) in events.iter().zip(self.next_seq..) {
-            let head = event.aggregate_id.and_then(|id| overlay.get(id).copied().or_else(|| self.heads.get(id)));
+            let head =
+                event.aggregate_id.and_then(|id| overlay.get(id).copied().or_else(|| self.heads.get(id)));
             expect(event, head)?;
             heads.push(head);
             if let Some(id) = event.aggregate_id {
@@ -165,7 +172,8 @@ impl Writer {
         for ((event, head), seq) in events.iter().zip(heads).zip(self.next_seq..) {
             let event_id = self.id_for(event, now_ns)?;
             let identity = Identity { seq, ..self.identity(now_ns, head) };
-            let plan = RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text));
+            let plan =
+                RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text));
             let word = self.encode(&plan, offset, &identity);
             // Not visible yet: readers stop at the head's zero word.
             self.active.map.commit(offset, word);

@@ -61,7 +61,9 @@ impl Vfs for Disk {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Err(fs::read_to_string(path).unwrap_or_default())),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Ok(Err(fs::read_to_string(path).unwrap_or_default()));
+            }
             Err(error) => return Err(error.into()),
         }
         // A fixed width overwrites the previous holder in place: a full disk has room for that.
@@ -70,7 +72,7 @@ impl Vfs for Disk {
     }
 
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
-        Ok(judge(i64::from(statfs(path)?.f_type)))
+        Ok(judge(statfs(path)?.f_type))
     }
 
     fn is_durable(&self) -> bool {
@@ -78,7 +80,7 @@ impl Vfs for Disk {
     }
 }
 
-/// Magic numbers of linux/magic.h and, for ZFS, of OpenZFS.
+/// Magic numbers of linux/magic.h and, for ZFS, of its Linux port.
 fn judge(magic: i64) -> Filesystem {
     match magic {
         0x6969 => Filesystem::Unsupported("NFS"),
@@ -88,7 +90,9 @@ fn judge(magic: i64) -> Filesystem {
         0x5346_414F => Filesystem::Unsupported("AFS"),
         0x9123_683E => Filesystem::Unsupported("btrfs"),
         0x2FC1_2FC1 => Filesystem::Unsupported("ZFS"),
-        0x794C_7630 => Filesystem::Doubtful("overlayfs: a file that was copied up is another file to its readers"),
+        0x794C_7630 => {
+            Filesystem::Doubtful("overlayfs: a file that was copied up is another file to its readers")
+        }
         _ => Filesystem::Dependable,
     }
 }

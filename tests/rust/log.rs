@@ -1,5 +1,13 @@
 //! The log through its public face: append, read, roll, batch, reopen, follow.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that breaks off has failed, which is what it is for"
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -52,7 +60,7 @@ fn order_survives_many_rolls_and_reopening() {
     let dir = Dir::new();
     for round in 0..5_u32 {
         let log = open(&dir, small());
-        assert_eq!(log.recovery().clean, true);
+        assert!(log.recovery().clean);
         assert_eq!(log.last_seq().unwrap(), (round > 0).then(|| u64::from(round) * 2000 - 1));
         for number in 0..2000 {
             append(&log, "tick", Some("a"), &format!("{}", round * 2000 + number));
@@ -87,9 +95,15 @@ fn filters_agree_with_filtering_by_hand() {
     check(Query { after: Some(99), up_to: Some(200), ..Query::default() }, &|at| (100..=200).contains(&at));
     check(Query { types: Some(vec!["a".into()]), ..Query::default() }, &|at| at % 3 == 0);
     check(Query { aggregate_id: Some("agg-17".into()), ..Query::default() }, &|at| at % 400 == 17);
-    check(Query { aggregate_id: Some("agg-17".into()), after: Some(500), up_to: Some(2000), ..Query::default() }, &|at| {
-        at % 400 == 17 && at > 500 && at <= 2000
-    });
+    check(
+        Query {
+            aggregate_id: Some("agg-17".into()),
+            after: Some(500),
+            up_to: Some(2000),
+            ..Query::default()
+        },
+        &|at| at % 400 == 17 && at > 500 && at <= 2000,
+    );
     check(Query { since: Some(times[1000]), until: Some(times[2000]), ..Query::default() }, &|at| {
         times[at] >= times[1000] && times[at] < times[2000]
     });
@@ -108,7 +122,10 @@ fn a_batch_is_whole_or_absent_and_checks_versions_inside() {
     let mut events = vec![NewEvent { aggregate_id: Some("a"), ..NewEvent::new("x", b"1", Codec::Json) }; 3];
     events[2].expected = Expected::Exact(2);
     let appended = log.append_many(&events, Patience::Wait).unwrap();
-    assert_eq!(appended.iter().map(|one| one.aggregate_version).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
+    assert_eq!(
+        appended.iter().map(|one| one.aggregate_version).collect::<Vec<_>>(),
+        [Some(1), Some(2), Some(3)]
+    );
     events[1].expected = Expected::None;
     let refused = log.append_many(&events, Patience::Wait).unwrap_err();
     assert!(matches!(refused, Error::Conflict { actual: Some(4), seq: Some(4), .. }), "{refused:?}");
@@ -124,7 +141,8 @@ fn a_batch_is_whole_or_absent_and_checks_versions_inside() {
 fn expected_versions_are_held() {
     let dir = Dir::new();
     let log = open(&dir, small());
-    let with = |expected| NewEvent { aggregate_id: Some("a"), expected, ..NewEvent::new("t", b"1", Codec::Json) };
+    let with =
+        |expected| NewEvent { aggregate_id: Some("a"), expected, ..NewEvent::new("t", b"1", Codec::Json) };
     assert!(log.append(&with(Expected::Exists), Patience::Wait).is_err());
     log.append(&with(Expected::None), Patience::Wait).unwrap();
     log.append(&with(Expected::Exact(0)), Patience::Wait).unwrap();
@@ -150,8 +168,8 @@ fn a_record_larger_than_the_first_segments_is_taken_and_beyond_the_limit_refused
     assert_eq!(events[1].view().unwrap().payload, large);
     assert_eq!(seqs(&events), [0, 1, 2]);
     // What the error calls the limit is the truth: a record of just that size is taken.
-    let fits = vec![b'7'; usize::try_from(limit).unwrap() - 48 - 16 - 56];
-    log.append(&NewEvent::new("large", &fits, Codec::Bytes), Patience::Wait).unwrap();
+    let just_fitting = vec![b'7'; usize::try_from(limit).unwrap() - 48 - 16 - 56];
+    log.append(&NewEvent::new("large", &just_fitting, Codec::Bytes), Patience::Wait).unwrap();
 }
 
 #[test]
@@ -173,17 +191,21 @@ fn a_segment_ends_at_the_utc_day() {
 fn dictionary_overflow_and_long_texts_stand_inline() {
     let dir = Dir::new();
     let log = open(&dir, Options { segment_bytes: 1 << 22, ..small() });
-    let long = "l".repeat(255);
+    let long_source = "l".repeat(255);
     for number in 0..4200 {
         let event_type = format!("type-{number}");
-        let event = NewEvent { source: &long, tags: &[(&event_type, "v")], ..NewEvent::new(&event_type, b"1", Codec::Json) };
+        let event = NewEvent {
+            source: &long_source,
+            tags: &[(&event_type, "v")],
+            ..NewEvent::new(&event_type, b"1", Codec::Json)
+        };
         log.append(&event, Patience::Wait).unwrap();
     }
     let events = read_all(&log, Query::default());
     for (event, number) in events.iter().zip(0..) {
         let view = event.view().unwrap();
         assert_eq!(view.event_type, format!("type-{number}"));
-        assert_eq!(view.source, long);
+        assert_eq!(view.source, long_source);
         assert_eq!(view.tags().next().unwrap().0, format!("type-{number}"));
     }
     assert_eq!(events.len(), 4200);
@@ -194,7 +216,10 @@ fn a_second_writer_is_refused_and_told_who_has_it() {
     let dir = Dir::new();
     let log = open(&dir, small());
     let refused = Log::open(Location::Directory(dir.path()), small(), clock()).err().unwrap();
-    assert!(matches!(refused, Error::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{refused:?}");
+    assert!(
+        matches!(refused, Error::Locked { pid: Some(pid), .. } if pid == std::process::id()),
+        "{refused:?}"
+    );
     log.close().unwrap();
     drop(open(&dir, small()));
 }
@@ -233,9 +258,12 @@ fn a_reader_follows_rolls_and_the_next_writer() {
 
 #[test]
 fn durability_is_what_each_mode_says() {
-    for (mode, is_durable_at_once) in
-        [(Durability::None, false), (Durability::Interval, false), (Durability::Group, true), (Durability::Always, true)]
-    {
+    for (mode, is_durable_at_once) in [
+        (Durability::None, false),
+        (Durability::Interval, false),
+        (Durability::Group, true),
+        (Durability::Always, true),
+    ] {
         let dir = Dir::new();
         let options = Options { durability: mode, sync_interval: Duration::from_secs(3600), ..small() };
         let log = open(&dir, options);
@@ -316,7 +344,12 @@ fn many_threads_append_in_one_order() {
 #[test]
 fn made_ids_are_distinct_and_ordered() {
     let dir = Dir::new();
-    let log = Log::open(Location::Directory(dir.path()), small(), Arc::new(ManualClock::new(1_700_000_000_000_000_000))).unwrap();
+    let log = Log::open(
+        Location::Directory(dir.path()),
+        small(),
+        Arc::new(ManualClock::new(1_700_000_000_000_000_000)),
+    )
+    .unwrap();
     let mut ids: Vec<String> = (0..1000).map(|_| append(&log, "t", None, "1").event_id.to_string()).collect();
     tick(&log);
     let in_order = ids.clone();

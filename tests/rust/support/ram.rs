@@ -14,8 +14,8 @@ use _core::{
     vfs::{File, Filesystem, Lock, Vfs, memory::InMemory},
 };
 
-/// Content of every file.
-pub type Image = Vec<(PathBuf, Vec<u8>)>;
+/// Every file: its path, its size, and its bytes up to the last that is not zero.
+pub type Image = Vec<(PathBuf, usize, Vec<u8>)>;
 
 #[derive(Default)]
 pub struct Ram {
@@ -29,12 +29,10 @@ impl Ram {
     /// A disk that holds `image`.
     pub fn of(image: &Image) -> Arc<Self> {
         let ram = Self::default();
-        for (path, bytes) in image {
+        for (path, size, bytes) in image {
             let file = ram.create(path).unwrap();
-            file.allocate(bytes.len() as u64).unwrap();
-            // What is allocated is zero: writing only what is used keeps thousands of copies cheap.
-            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            file.write_at(0, &bytes[..used]).unwrap();
+            file.allocate(*size as u64).unwrap();
+            file.write_at(0, bytes).unwrap();
         }
         Arc::new(ram)
     }
@@ -42,8 +40,9 @@ impl Ram {
     /// The same with one bit of one file flipped.
     pub fn flipped(image: &Image, file: usize, byte: usize, bit: u32) -> Arc<Self> {
         let ram = Self::of(image);
-        let (path, bytes) = &image[file];
-        ram.inner.open(path, true).unwrap().write_at(byte as u64, &[bytes[byte] ^ (1 << bit)]).unwrap();
+        let (path, _, bytes) = &image[file];
+        let before = bytes.get(byte).copied().unwrap_or(0);
+        ram.inner.open(path, true).unwrap().write_at(byte as u64, &[before ^ (1 << bit)]).unwrap();
         ram
     }
 
@@ -56,7 +55,9 @@ impl Ram {
             let file = self.inner.open(&path, false).ok()?;
             let mut bytes = vec![0; usize::try_from(file.bytes().unwrap()).unwrap()];
             file.read_at(0, &mut bytes).ok()?;
-            Some((path, bytes))
+            let size = bytes.len();
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            Some((path, size, bytes))
         };
         names.into_iter().filter_map(read).collect()
     }
