@@ -316,6 +316,13 @@ impl Place {
     fn fill_prepared(&self, prepared: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
         let path = self.segment_path(header.number);
         let failed = |action: &'static str| move |error| Error::io(prepared, action, error);
+        // A crash may have left one of this name; no segment is ever used under it.
+        match self.vfs.unlink(prepared) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(prepared, "remove", error));
+            }
+            _ => {}
+        }
         let file = self.vfs.create(prepared).map_err(failed("make"))?;
         file.allocate(header.file_bytes)
             .map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;

@@ -68,7 +68,7 @@ impl Survey {
 /// # Errors
 /// [`Error::Corrupt`] for damage below the watermark, [`Error::Version`], [`Error::Io`].
 pub fn survey(place: &Place) -> Result<Option<Survey>> {
-    let Some(meta) = place.read_meta()? else {
+    let Some(mut meta) = place.read_meta()? else {
         return match place.list() {
             Ok(listing) if !listing.segments.is_empty() => {
                 Err(Error::corrupt(place.meta_path(), 0, "META is missing, but there are segments"))
@@ -90,6 +90,8 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         }
     }
     check_chain(place, &meta, &chain)?;
+    // A spare that was prepared just before a crash may not be in META yet: its number is taken all the same.
+    meta.highest_segment = meta.highest_segment.max(listing.segments.last().copied().unwrap_or(0));
     let mut survey = Survey {
         end: Position { offset: 0, next_seq: meta.first_seq, names: Arc::default() },
         meta,

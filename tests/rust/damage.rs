@@ -261,3 +261,34 @@ fn verify_names_every_finding_and_a_whole_log_has_none() {
     assert!(findings.iter().any(|finding| finding.kind == "meta"), "{findings:?}");
     assert!(findings.iter().any(|finding| finding.path.contains("segments")), "{findings:?}");
 }
+
+#[test]
+fn left_overs_of_an_interrupted_preparation_do_no_harm() {
+    for is_clean in [true, false] {
+        let (image, all) = image(is_clean);
+        let (at, _) = last_used(&image);
+        let highest = image.iter().filter(|(path, ..)| path.starts_with("/log/segments")).count();
+        let next = |extension: &str| format!("/log/segments/{:016}.{extension}", highest + 1).into();
+        // Killed while it wrote the next spare; killed after its rename, before META named it.
+        let mut torn = image.clone();
+        torn.push((next("tmp"), 65_536, vec![1, 2, 3]));
+        let mut unnamed = image.clone();
+        let mut header = image[at].2[..128].to_vec();
+        header[48] = u8::try_from(highest + 1).unwrap();
+        let sum = _core::format::checksum(&header[..124]).to_le_bytes();
+        header[124..].copy_from_slice(&sum);
+        unnamed.push((next("log"), 65_536, header));
+        for left in [torn, unnamed] {
+            let ram = Ram::of(&left);
+            let log = open(&ram, Mode::ReadWrite).unwrap();
+            let payload = "x".repeat(2000);
+            for _ in 0..100 {
+                append(&log, "t", None, &payload);
+                log.keep();
+            }
+            log.close().unwrap();
+            let events = payloads(&read_all(&open(&ram, Mode::ReadWrite).unwrap(), Query::default()));
+            assert_eq!((events.len(), &events[..all.len()]), (all.len() + 100, &all[..]));
+        }
+    }
+}
