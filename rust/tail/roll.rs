@@ -80,9 +80,9 @@ fn next_size(bytes: u64, options: &Options) -> u64 {
     bytes.saturating_mul(2).min(options.segment_bytes)
 }
 
-/// Smallest file, in whole pages, that takes `needed` bytes of records and an end record.
-fn file_bytes_for(needed: usize) -> u64 {
-    (RECORDS_OFFSET + needed + END_BYTES).next_multiple_of(PAGE_BYTES) as u64
+/// Bytes that records can have in a file of `file_bytes`.
+fn capacity(file_bytes: u64) -> u64 {
+    file_bytes.saturating_sub((RECORDS_OFFSET + END_BYTES) as u64)
 }
 
 impl Writer {
@@ -92,15 +92,17 @@ impl Writer {
     /// [`Error::Limit`] if no segment could take them; [`Error::WouldBlock`], [`Error::DiskFull`], [`Error::Io`] while
     /// there is no next segment: the active one stays as it is and takes what fits.
     pub fn roll(&mut self, tail: &Tail, needed: usize, now_ns: i64, patience: Patience) -> Result<()> {
-        let least = file_bytes_for(needed);
-        if least > tail.options.segment_bytes {
-            let overhead = file_bytes_for(0);
+        let limit = capacity(tail.options.segment_bytes);
+        let needed_bytes = needed as u64;
+        if needed_bytes > limit {
             return Err(Error::Limit {
                 what: "the size of the record or batch in bytes",
-                got: needed as u64,
-                limit: tail.options.segment_bytes.saturating_sub(overhead),
+                got: needed_bytes,
+                limit,
             });
         }
+        let pages = (RECORDS_OFFSET + needed + END_BYTES).next_multiple_of(PAGE_BYTES) as u64;
+        let least = pages.min(tail.options.segment_bytes);
         let is_full = needed > self.active.room();
         let spare = tail.take_spare(least, patience)?;
         let number = spare.header.number;
