@@ -19,7 +19,7 @@ SHELL := /bin/bash
 # PyO3 builds for the environment's interpreter, also under clippy; maturin refuses to choose between two.
 export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
-unexport CONDA_PREFIX PYTHONHOME
+unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 .PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench clean
 
