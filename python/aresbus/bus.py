@@ -22,23 +22,16 @@ from aresbus.errors import (
     EncodeError,
     LimitError,
     SchemaError,
-    StorageError,
     UnknownEventTypeError,
 )
-from aresbus.events import (
-    DEFAULT_VERSION,
-    EventMetadata,
-    datetime_of_ns,
-    event_type_of,
-    new_event_id,
-    plain_json,
-)
+from aresbus.events import event_type_of
+from aresbus.foreign import ForeignStore
 from aresbus.log import Log
 from aresbus.publishing import Publication
 from aresbus.readings import ReadableBus
 from aresbus.runner import DISPATCH_AT_ONCE, Runner
 from aresbus.snapshots import Reducer
-from aresbus.store import LogEventStore, waits_for_disk
+from aresbus.store import waits_for_disk
 from aresbus.subscriptions import Callback, Subscription
 
 __all__ = ["EnhancedEventBus", "setup_enhanced_event_bus"]
@@ -117,9 +110,7 @@ class EnhancedEventBus(ReadableBus):
         self._is_stopped = True
         if log is not None and not log.is_closed:
             await self._house.finish()
-        for store in (self._delivery_store, self.event_store):
-            if isinstance(store, LogEventStore):
-                await asyncio.to_thread(store.close)
+        await asyncio.to_thread(self._log_store.close)
 
     async def __aenter__(self) -> Self:
         await self._opened(again=True)
@@ -141,6 +132,11 @@ class EnhancedEventBus(ReadableBus):
         if background is not None and kind is None and not background.cancelled():
             background.result()
 
+    @property
+    def log(self) -> Log:
+        """The log, opened if need be, which blocks for the disk; LogClosedError after :meth:`stop`."""
+        return self._log or self._open()
+
     async def _opened(self, *, again: bool = False) -> Log:
         log = self._log
         return await asyncio.to_thread(self._open, again=again) if log is None or log.is_closed else log
@@ -150,9 +146,7 @@ class EnhancedEventBus(ReadableBus):
         with self._opening:
             if self._log is not None and not self._log.is_closed:
                 return self._log
-            store = self._delivery_store
-            if not isinstance(store, LogEventStore):
-                raise BusStateError("the bus has no log")
+            store = self._log_store
             log = store.open() if again or not self._is_stopped else store.log
             if log.audit_trail is not None:
                 with log.audit_trail.act("bus.configure", self.config.to_dict()):
@@ -203,19 +197,21 @@ class EnhancedEventBus(ReadableBus):
                     correlation_id, causation_id = inherit(handled, correlation_id, causation_id)
             is_valid = self._checked(known, data, schema_version) if self.config.schema_validation else None
             if self._foreign is not None:
-                metadata = EventMetadata(
-                    event_id=event_id or new_event_id(),
-                    schema_version=schema_version or DEFAULT_VERSION,
-                    timestamp=self.clock.now() if event_time_ns is None else datetime_of_ns(event_time_ns),
+                own = self._foreign.accept(
+                    known,
+                    data,
                     source=source,
                     correlation_id=correlation_id,
                     causation_id=causation_id,
                     aggregate_id=aggregate_id,
-                    tags=dict(tags or {}),
+                    tags=tags,
+                    event_id=event_id,
+                    event_time_ns=event_time_ns,
+                    schema_version=schema_version,
+                    expected_version=expected_version,
                 )
-                return self._publish_foreign(
-                    Event(known, data, metadata), expected_version, is_valid=is_valid
-                )
+                save = partial(self._save_first, self._foreign, own, is_valid=is_valid)
+                return Publication(None, later=save)
             log = self._log
             if log is None:
                 log = self._open()
@@ -262,39 +258,8 @@ class EnhancedEventBus(ReadableBus):
         self._troubles.report(f"publish {type(error).__name__}", f"publish({event_type!r}): {error}", error)
         return Publication(None, error if self._strict or not is_input else None)
 
-    def _publish_foreign(
-        self, event: Event, expected_version: Expected | int, *, is_valid: bool | None
-    ) -> Publication:
-        """Of a store of the user's: what can be refused is refused now, the rest happens at the await."""
-        if expected_version is not Expected.ANY:
-            raise ValueError("expected_version needs a store of aresbus: IEventStore checks no versions")
-        plain_json(event.data)
-        return Publication(None, later=partial(self._save_first, event, is_valid=is_valid))
-
-    async def _save_first(self, event: Event, *, is_valid: bool | None) -> str:
-        """Persist with the user's store, then deliver through a log in memory."""
-        log = await self._opened()
-        metadata: EventMetadata = event.metadata
-        if not await self.event_store.save_event(event):
-            raise StorageError("the event store did not take the event", event_id=metadata.event_id)
-        live = log._publish(  # noqa: SLF001 - the engine's door for the bus
-            event.event_type,
-            event.data,
-            metadata.source,
-            metadata.correlation_id,
-            metadata.causation_id,
-            metadata.aggregate_id,
-            metadata.tags,
-            metadata.event_id,
-            None,
-            metadata.schema_version,
-            Expected.ANY,
-            is_valid,
-        )
-        live.metadata = metadata
-        self._delivery.remember(live)
-        self._counters.events_published += 1
-        return metadata.event_id
+    async def _save_first(self, foreign: ForeignStore, event: Event, *, is_valid: bool | None) -> str:
+        return await foreign.save_and_deliver(await self._opened(), event, is_valid=is_valid)
 
     # Subscribing
 
@@ -340,8 +305,10 @@ class EnhancedEventBus(ReadableBus):
             raise BusStateError("the bus runs on another event loop")
         await self._opened()
         delivery = self._delivery
-        while delivery.dispatch(DISPATCH_AT_ONCE):
-            await asyncio.sleep(0)  # noqa: ASYNC110 - there is work at each turn; others get theirs
+        has_more = True
+        while has_more:
+            has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+            await asyncio.sleep(0)
         delivery.woken.clear()
         ready = [one for one in delivery.subscriptions() if one.has_work]
         counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))

@@ -17,6 +17,7 @@ from aresbus.config import BusConfig, parse_config
 from aresbus.delivery import Delivery
 from aresbus.errors import ConfigError
 from aresbus.events import EventSnapshot
+from aresbus.foreign import ForeignStore
 from aresbus.housekeeping import Housekeeping
 from aresbus.log import Log
 from aresbus.metrics import Counters
@@ -85,10 +86,6 @@ class ReadableBus:
             options["clock"] = clock
         self.event_store: IEventStore = event_store or _default_store(self.config, mode, options)
         """Where events are stored."""
-        self._foreign = None if isinstance(self.event_store, LogEventStore) else self.event_store
-        self._delivery_store = self.event_store
-        if self._foreign is not None:
-            self._delivery_store = MemoryEventStore(log_options=options)
         self._mode, self._strict = mode, strict
         self._counters, self._troubles = Counters(), Troubles(logging.getLogger("aresbus.bus"))
         self._snapshots = Snapshots(
@@ -99,6 +96,12 @@ class ReadableBus:
         )
         self._house = Housekeeping(self._delivery, self._snapshots, self._counters)
         self._settler = Settler()
+        self._foreign: ForeignStore | None = None
+        if isinstance(self.event_store, LogEventStore):
+            self._log_store: LogEventStore = self.event_store
+        else:
+            self._log_store = MemoryEventStore(log_options=options)
+            self._foreign = ForeignStore(self.event_store, self._delivery, self._counters, self.clock)
         self._log: Log | None = None
         self._opening = threading.Lock()
         self._is_stopped = self._is_starting = False

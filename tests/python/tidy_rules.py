@@ -34,6 +34,7 @@ PYTHON_LAYERS = (
     {"snapshots", "correlation", "metrics"},
     {"subscriptions", "watch", "publishing"},
     {"delivery"},
+    {"foreign"},
     {"housekeeping"},
     {"runner"},
     {"readings"},
