@@ -38,6 +38,7 @@ __all__ = ["EnhancedEventBus", "setup_enhanced_event_bus"]
 
 logger = logging.getLogger(__name__)
 
+DURABILITIES = ("none", "interval", "group", "always")
 REFUSED = (EncodeError, LimitError, SchemaError)
 """Input that cannot be published: a lenient bus answers with an empty id, a strict one raises."""
 
@@ -81,10 +82,16 @@ class EnhancedEventBus(ReadableBus):
             raise BusStateError("the bus is running already")
         self._is_starting = True
         try:
-            log = await self._opened()
-            runner = self._runner = Runner(self._delivery, self._house, log)
+            runner = self._begin(await self._opened())
         finally:
             self._is_starting = False
+        await self._deliver(runner)
+
+    def _begin(self, log: Log) -> Runner:
+        self._runner = Runner(self._delivery, self._house, log)
+        return self._runner
+
+    async def _deliver(self, runner: Runner) -> None:
         try:
             await runner.run()
         except Exception as error:
@@ -113,8 +120,10 @@ class EnhancedEventBus(ReadableBus):
         await asyncio.to_thread(self._log_store.close)
 
     async def __aenter__(self) -> Self:
-        await self._opened(again=True)
-        self._background = asyncio.create_task(self.run(), name="aresbus run")
+        log = await self._opened(again=True)
+        if self._runner is not None or self._is_starting:
+            raise BusStateError("the bus is running already")
+        self._background = asyncio.create_task(self._deliver(self._begin(log)), name="aresbus run")
         return self
 
     async def __aexit__(
@@ -191,6 +200,8 @@ class EnhancedEventBus(ReadableBus):
             known = event_type_of(event_type)
             if known is None:
                 raise _unknown_type(event_type)  # noqa: TRY301 - one way for all that is refused
+            if durability is not None and durability not in DURABILITIES:
+                raise ValueError(f"durability: got {durability!r}, takes {', '.join(DURABILITIES)}")  # noqa: TRY301
             if self.config.correlation_tracking:
                 handled = handled_event.get()
                 if handled is not None:

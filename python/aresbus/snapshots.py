@@ -123,13 +123,21 @@ class Snapshots:
             log = self._store.log
             stored, _ = await asyncio.to_thread(self._rebuild_on_log, log, aggregate_id, target)
             return stored.snapshot.state_data
-        base = await self._store.get_latest_snapshot(aggregate_id)
-        usable = base is not None and (target is None or base.sequence_number <= target)
-        state = dict(base.state_data) if base is not None and usable else {}
-        start = base.sequence_number + 1 if base is not None and usable else 0
-        events = await self._store.get_events(aggregate_id, start, target)
-        state, _, _ = await asyncio.to_thread(self._fold, state, events)
+        state, _, _ = await self._rebuild_on_foreign(aggregate_id, target)
         return state
+
+    async def _rebuild_on_foreign(
+        self, aggregate_id: str, target: int | None
+    ) -> tuple[dict[str, Any], int | None, bool]:
+        """The state, the store's position of the last event folded, and whether any reducer knew one."""
+        base = await self._store.get_latest_snapshot(aggregate_id)
+        if base is not None and target is not None and base.sequence_number > target:
+            base = None
+        state = {} if base is None else dict(base.state_data)
+        start = 0 if base is None else base.sequence_number + 1
+        events = await self._store.get_events(aggregate_id, start, target)
+        state, last, is_known = await asyncio.to_thread(self._fold, state, events)
+        return state, None if last is None else last.metadata.sequence_number, is_known
 
     def _rebuild_on_log(self, log: Log, aggregate_id: str, target: int | None) -> tuple[StoredSnapshot, bool]:
         """The state as a snapshot at the last event folded, and whether any reducer knew an event since the base."""
@@ -166,8 +174,9 @@ class Snapshots:
             log = self._store.log
             stored, is_known = await asyncio.to_thread(self._rebuild_on_log, log, aggregate_id, seq)
         else:
-            state = await self.rebuild(aggregate_id, seq)
-            stored, is_known = StoredSnapshot(self._snapshot(aggregate_id, seq, state)), bool(state)
+            # The user's store numbers events in its own way, so this one is taken as of now.
+            state, position, is_known = await self._rebuild_on_foreign(aggregate_id, None)
+            stored = StoredSnapshot(self._snapshot(aggregate_id, position or 0, state))
         if is_known:
             await self._save(stored)
 

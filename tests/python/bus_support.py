@@ -1,0 +1,46 @@
+"""What the tests of the bus share: a bus on a folder, a way to run, and handlers that note what they get.
+
+Owns no fixture and asserts nothing.
+"""
+
+import asyncio
+from typing import Any
+
+from aresbus import EnhancedEventBus, Event
+
+TRADE = {"symbol": "BTCUSDT", "side": "buy", "quantity": 0.5, "price": 61250.5}
+PATIENCE_SECONDS = 20.0
+
+
+def make_bus(folder, *, log_options=None, **settings) -> EnhancedEventBus:
+    """A strict bus on ``folder``; the rest are keys of the configuration."""
+    section = {"storage_path": str(folder), **settings}
+    return EnhancedEventBus({"event_bus": section}, strict=True, log_options=log_options)
+
+
+def run(act, *, debug=False) -> Any:
+    """Run a coroutine function's coroutine on a loop of its own; a test that hangs fails."""
+
+    async def limited():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await act
+
+    return asyncio.run(limited(), debug=debug)
+
+
+async def until(condition) -> None:
+    """Wait until ``condition()`` holds."""
+    while not condition():  # noqa: ASYNC110 - what a test waits for has no event
+        await asyncio.sleep(0.001)
+
+
+class Seen(list[Any]):
+    """A sync handler that keeps the data of what it gets, and the events in ``events``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self.append(event.data)
