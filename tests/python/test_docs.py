@@ -69,7 +69,9 @@ def test_the_readme_has_examples():
 
 def test_the_readme_shows_every_key_without_effect():
     """The table between the marks is what NOT_YET says, and what initialize() warns of."""
-    shown = (ROOT / "README.md").read_text().split("<!-- not-yet:begin -->")[1].split("<!-- not-yet:end -->")[0]
+    shown = (
+        (ROOT / "README.md").read_text().split("<!-- not-yet:begin -->")[1].split("<!-- not-yet:end -->")[0]
+    )
     rows = [f"| `{key}` | {meaning} |" for key, meaning in NOT_YET.items()]
     assert shown.strip().splitlines() == ["| key | today |", "| --- | --- |", *rows]
 
