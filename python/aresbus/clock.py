@@ -4,6 +4,7 @@ Invariant: the log and its bus take time from the same source, so a latency betw
 """
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from aresbus._core import ManualClock
@@ -19,9 +20,9 @@ class Clock:
 
     def __init__(self, manual: ManualClock | None = None) -> None:
         """Without ``manual``, the real clock."""
-        self.manual = manual
+        self.manual: ManualClock | None = manual
         # The function itself, not a method around it: it is asked once per delivery.
-        self.time_ns = time.time_ns if manual is None else manual.time_ns
+        self.time_ns: Callable[[], int] = time.time_ns if manual is None else manual.time_ns
 
     def now(self) -> datetime:
         """The time, aware, in UTC, to the microsecond."""

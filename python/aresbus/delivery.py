@@ -41,9 +41,12 @@ class Delivery:
         observe: Callable[[int, Event], None],
     ) -> None:
         """``observe`` sees each event once as it is handed out."""
-        self.config, self.counters, self.troubles, self.clock = config, counters, troubles, clock
+        self.config: BusConfig = config
+        self.counters: Counters = counters
+        self.troubles: Troubles = troubles
+        self.clock: Clock = clock
         self.log: Log | None = None
-        self.dispatched = 0
+        self.dispatched: int = 0
         """Everything before this seq was handed out to subscriptions."""
         self.entered: Subscription | None = None
         """Whose handler was entered last: the suspect when the loop is held."""

@@ -21,7 +21,7 @@ from aresbus.errors import LogLockedError, StorageError
 
 __all__ = ["Log", "open"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Log(_core.Log):

@@ -25,8 +25,8 @@ class LatencyHistogram:
     def __init__(self) -> None:
         """Begin with nothing recorded."""
         self._counts = [0] * (OCTAVES * SUB_COUNT)
-        self.count = 0
-        self.max_ns = 0
+        self.count: int = 0
+        self.max_ns: int = 0
 
     def record(self, ns: int) -> None:
         """Count one latency; a negative one (a clock that stepped) counts as 0."""

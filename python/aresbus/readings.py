@@ -75,11 +75,11 @@ class ReadableBus:
         strict: bool = False,
         log_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config = parse_config(config)
+        self.config: BusConfig = parse_config(config)
         """The checked configuration."""
-        self.clock = Clock(clock)
+        self.clock: Clock = Clock(clock)
         """Where the bus takes its time from: ``bus.clock.now()``."""
-        self.version_manager = EventVersionManager()
+        self.version_manager: EventVersionManager = EventVersionManager()
         """Declared schemas and the way between versions."""
         options = _log_options(log_options, event_store, mode, persists=self.config.enable_persistence)
         if clock is not None:

@@ -31,7 +31,7 @@ class Runner:
 
     def __init__(self, delivery: Delivery, house: Housekeeping, log: Log) -> None:
         """Deliver what is in ``log``; ``house`` is kept every processing_interval, and whenever something is due."""
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.held_for: tuple[float, str] | None = None
         """While the loop is held: for how long when it was noticed, and the handler that was entered last."""
         self._delivery, self._house, self._log = delivery, house, log

@@ -79,9 +79,9 @@ class Snapshots:
         is_reader: bool = False,
     ) -> None:
         """Nothing is read or written yet."""
-        self.reducers = Reducers()
+        self.reducers: Reducers = Reducers()
         self.made: dict[str, EventSnapshot] = {}
-        self.is_enabled = config.enable_snapshots and not is_reader
+        self.is_enabled: bool = config.enable_snapshots and not is_reader
         self._store, self._config = store, config
         self._counters, self._troubles, self._clock = counters, troubles, clock
         self._due: dict[str, int] = {}

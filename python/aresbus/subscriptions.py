@@ -9,6 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import BuiltinMethodType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from aresbus._core import Event
@@ -57,11 +58,11 @@ class Subscription:
         """Name of the callback, for reports."""
         self.parked: deque[ParkedDelivery] = deque(maxlen=PARKED_LIMIT)
         """Deliveries that failed on every try, oldest first. In memory: gone with the process."""
-        self.is_active = True
+        self.is_active: bool = True
         """False once it is unsubscribed; no further delivery begins then."""
         self.delivered_count = 0
         self.retried_count = 0
-        self.parked_count = 0
+        self.parked_count: int = 0
         self.next_seq = next_seq
         self.is_behind = False
         self.is_busy = False
@@ -98,3 +99,11 @@ class Subscription:
     def __repr__(self) -> str:
         state = "active" if self.is_active else "ended"
         return f"<Subscription {self.event_type} -> {self.name}, {state}>"
+
+
+def is_same_callback(one: Callback, other: Callback) -> bool:
+    """Whether both are one object, or the same method of one object: each access makes a new method.
+
+    Not equality at large: two callable lists are equal when both are empty.
+    """
+    return one is other or (isinstance(one, MethodType | BuiltinMethodType) and one == other)

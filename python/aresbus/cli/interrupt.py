@@ -16,7 +16,7 @@ class Interruption:
     """A context manager for the main thread; ``asked`` tells afterwards whether Ctrl-C ended the feed."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: bool = False
         self._waiting = False
         self._previous: Any = None
 

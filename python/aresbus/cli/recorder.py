@@ -80,7 +80,7 @@ class Stopwatch:
         self._first_seq = first_seq
         self._began: list[int] = []
         self.taken: list[int] = []
-        self.last_ns = time.perf_counter_ns()
+        self.last_ns: int = time.perf_counter_ns()
         """When the last event was published or handled."""
 
     def start(self) -> None:

@@ -19,7 +19,7 @@ from aresbus.store import IEventStore
 __all__ = ["EventStoreContract"]
 
 WHEN = datetime(2024, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
-DATA = {
+DATA: dict[str, Any] = {
     "symbol": "BTCUSDT",
     "price": 61250.5,
     "tiny": 5e-324,

@@ -38,7 +38,7 @@ class InMemoryBus(EnhancedEventBus):
 
     def __init__(self, **settings: Any) -> None:
         """``settings`` are keys of the configuration."""
-        self.manual_clock = ManualClock(START_NS)
+        self.manual_clock: ManualClock = ManualClock(START_NS)
         """Time of the bus and of its log."""
         super().__init__(
             {"event_bus": {"enable_persistence": False, **settings}}, clock=self.manual_clock, strict=True
