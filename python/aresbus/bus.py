@@ -32,11 +32,11 @@ from aresbus.readings import ReadableBus
 from aresbus.runner import DISPATCH_AT_ONCE, Runner
 from aresbus.snapshots import Reducer
 from aresbus.store import waits_for_disk
-from aresbus.subscriptions import Callback, Subscription
+from aresbus.subscriptions import Callback, Subscription, is_same_callback
 
 __all__ = ["EnhancedEventBus", "setup_enhanced_event_bus"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 DURABILITIES = ("none", "interval", "group", "always")
 REFUSED = (EncodeError, LimitError, SchemaError)
@@ -135,6 +135,11 @@ class EnhancedEventBus(ReadableBus):
         background, self._background = self._background, None
         try:
             await self.stop()
+        except BaseException:
+            # An end that was cut short, by a cancellation or a failing disk, must not wait for one that never comes.
+            if background is not None:
+                background.cancel()
+            raise
         finally:
             if background is not None:
                 await asyncio.wait([background])
@@ -294,7 +299,7 @@ class EnhancedEventBus(ReadableBus):
         A delivery under way finishes, no further one begins; a handler may unsubscribe itself.
         """
         for subscription in self._delivery.by_type.get(event_type, ()):
-            if subscription.callback == callback:
+            if is_same_callback(subscription.callback, callback):
                 subscription.unsubscribe()
 
     def register_reducer(self, event_type: str, reducer: Reducer, *, version: int = 1) -> None:

@@ -98,7 +98,8 @@ class HoldWatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread. Returns at once; the loop need not wait for it."""
+        """End the thread. Returns at once: the loop need not wait for it, and it keeps nothing of the bus alive."""
+        self._tell = _tell_nobody
         self._stopping.set()
         self._turned.set()
 
@@ -115,3 +116,7 @@ class HoldWatcher:
                 while not self._turned.wait(LOOK_SECONDS) and not self._loop.is_closed():
                     pass
                 self._tell(time.monotonic() - asked, True)
+
+
+def _tell_nobody(seconds: float, is_over: bool) -> None:  # noqa: FBT001 - the watcher's call
+    """What a stopped watcher has left to tell."""
