@@ -62,8 +62,12 @@ fn draft<'py>(
     defaults: &Arguments<'py>,
     non_finite: NonFinite,
 ) -> PyResult<Draft<'py>> {
-    let (arguments, data) = if event.is_instance_of::<PyTuple>() || event.is_instance_of::<PyList>() {
-        let (event_type, data) = event.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
+    let pair = match event.cast::<PyList>() {
+        Ok(list) => Some(list.to_tuple()),
+        Err(_) => event.cast::<PyTuple>().ok().cloned(),
+    };
+    let (arguments, data) = if let Some(pair) = pair {
+        let (event_type, data) = pair.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
         (Arguments { event_type, ..defaults.clone() }, data)
     } else if let Ok(mapping) = event.cast::<PyMapping>() {
         from_mapping(mapping, defaults)?

@@ -60,11 +60,18 @@ fn orjson(py: Python<'_>) -> PyResult<&Orjson> {
 }
 
 /// The one type we know and orjson does not: a Decimal becomes its text.
+///
+/// Runs no Python code, which could change the data that orjson is in the middle of and only borrows: the type is
+/// asked, not `__class__`, and the text is Decimal's own, not that of a subclass' `__str__`.
 #[pyfunction]
 fn decimal_text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    if value.is_instance(DECIMAL.import(value.py(), "decimal", "Decimal")?)? {
-        return Ok(value.str()?.into_any());
+    static TEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = value.py();
+    let decimal = DECIMAL.import(py, "decimal", "Decimal")?;
+    if value.get_type().is_subclass(decimal)? {
+        let text = TEXT.get_or_try_init(py, || Ok::<_, PyErr>(decimal.getattr("__str__")?.unbind()))?;
+        return text.bind(py).call1((value,));
     }
     Err(PyTypeError::new_err("no JSON form"))
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use pyo3::{IntoPyObjectExt, exceptions::PyFileNotFoundError, prelude::*, sync::PyOnceLock, types::PyDict};
+use pyo3::{exceptions::PyFileNotFoundError, prelude::*, sync::PyOnceLock, types::PyDict};
 use rustix::io::Errno;
 
 use super::expected::PyExpected;
@@ -27,102 +27,102 @@ pub fn to_python(py: Python<'_>, error: Error) -> PyErr {
 
 fn build(py: Python<'_>, error: Error) -> PyResult<PyErr> {
     let message = error.to_string();
-    let fields = PyDict::new(py);
-    let class = match error {
+    let draft = match error {
         Error::Io { path, source, .. } => {
             let errno = source.raw_os_error();
-            set_path(&fields, &path)?;
-            fields.set_item("errno", errno)?;
             let is_full = [Errno::NOSPC, Errno::DQUOT].iter().any(|full| errno == Some(full.raw_os_error()));
-            if is_full { "DiskFullError" } else { "StorageError" }
+            let class = if is_full { "DiskFullError" } else { "StorageError" };
+            Draft::at(py, class, &path)?.with("errno", errno)?
         }
-        Error::DiskFull { path, .. } => {
-            set_path(&fields, &path)?;
-            "DiskFullError"
-        }
-        Error::Locked { path, pid, host, started } => {
-            set_path(&fields, &path)?;
-            fields.set_item("pid", pid)?;
-            fields.set_item("host", host)?;
-            fields.set_item("started", started)?;
-            "LogLockedError"
-        }
+        Error::DiskFull { path, .. } => Draft::at(py, "DiskFullError", &path)?,
+        Error::Locked { path, pid, host, started } => Draft::at(py, "LogLockedError", &path)?
+            .with("pid", pid)?
+            .with("host", host)?
+            .with("started", started)?,
         Error::Poisoned { reason, committed } => {
-            fields.set_item("reason", reason)?;
-            if let Some(Committed { seq, event_id }) = committed {
-                fields.set_item("committed", true)?;
-                fields.set_item("seq", seq)?;
-                fields.set_item("event_id", event_id)?;
+            let draft = Draft::new(py, "LogPoisonedError").with("reason", reason)?;
+            match committed {
+                Some(Committed { seq, event_id }) => {
+                    draft.with("committed", true)?.with("seq", seq)?.with("event_id", event_id)?
+                }
+                None => draft,
             }
-            "LogPoisonedError"
         }
-        Error::Closed { path } => {
-            set_path(&fields, &path)?;
-            "LogClosedError"
-        }
+        Error::Closed { path } => Draft::at(py, "LogClosedError", &path)?,
         Error::Corrupt { path, offset, reason } => {
-            set_path(&fields, &path)?;
-            fields.set_item("offset", offset)?;
-            fields.set_item("reason", reason)?;
-            "CorruptionError"
+            Draft::at(py, "CorruptionError", &path)?.with("offset", offset)?.with("reason", reason)?
         }
         Error::Version { path, found, supported } => {
-            set_path(&fields, &path)?;
-            fields.set_item("found", found)?;
-            fields.set_item("supported", supported)?;
-            "FormatVersionError"
+            Draft::at(py, "FormatVersionError", &path)?.with("found", found)?.with("supported", supported)?
         }
         Error::Limit { what, got, limit } => {
-            fields.set_item("what", what)?;
-            fields.set_item("got", got)?;
-            fields.set_item("limit", limit)?;
-            "LimitError"
+            Draft::new(py, "LimitError").with("what", what)?.with("got", got)?.with("limit", limit)?
         }
-        Error::Config { problems } => {
-            fields.set_item("problems", problems)?;
-            "ConfigError"
-        }
+        Error::Config { problems } => Draft::new(py, "ConfigError").with("problems", problems)?,
         Error::Conflict { aggregate_id, expected, actual, seq, event_type } => {
-            fields.set_item("aggregate_id", aggregate_id)?;
-            fields.set_item("expected", PyExpected::show(py, expected)?)?;
-            fields.set_item("actual", actual)?;
-            fields.set_item("conflicting_seq", seq)?;
-            fields.set_item("conflicting_type", event_type)?;
-            "VersionConflictError"
+            Draft::new(py, "VersionConflictError")
+                .with("aggregate_id", aggregate_id)?
+                .with("expected", PyExpected::show(py, expected)?)?
+                .with("actual", actual)?
+                .with("conflicting_seq", seq)?
+                .with("conflicting_type", event_type)?
         }
-        Error::Truncated { first_seq } => {
-            fields.set_item("first_seq", first_seq)?;
-            "TruncatedError"
-        }
-        Error::ReadOnly { path } => {
-            set_path(&fields, &path)?;
-            fields.set_item("errno", Errno::BADF.raw_os_error())?;
-            "StorageError"
-        }
-        Error::UnsupportedFilesystem { path, .. } => {
-            set_path(&fields, &path)?;
-            fields.set_item("errno", Errno::OPNOTSUPP.raw_os_error())?;
-            "StorageError"
-        }
+        Error::Truncated { first_seq } => Draft::new(py, "TruncatedError").with("first_seq", first_seq)?,
+        Error::ReadOnly { path } => Draft::refused(py, Errno::BADF, &path)?,
+        Error::UnsupportedFilesystem { path, .. } => Draft::refused(py, Errno::OPNOTSUPP, &path)?,
         Error::Missing { path } => {
             let errno = Errno::NOENT.raw_os_error();
             return Ok(PyFileNotFoundError::new_err((errno, message, path.as_os_str().to_os_string())));
         }
         Error::WouldBlock => {
-            fields.set_item("errno", Errno::WOULDBLOCK.raw_os_error())?;
-            "StorageError"
+            Draft::new(py, "StorageError").with("errno", Errno::WOULDBLOCK.raw_os_error())?
         }
     };
-    Ok(make(py, class, &message, &fields))
+    Ok(draft.raised(&message))
+}
+
+/// An error in the making: its class and its fields.
+struct Draft<'py> {
+    class: &'static str,
+    fields: Bound<'py, PyDict>,
+}
+
+impl<'py> Draft<'py> {
+    fn new(py: Python<'py>, class: &'static str) -> Self {
+        Self { class, fields: PyDict::new(py) }
+    }
+
+    fn at(py: Python<'py>, class: &'static str, path: &Path) -> PyResult<Self> {
+        Self::new(py, class).with("path", path.as_os_str())
+    }
+
+    /// A `StorageError` of a call that the system was never asked for.
+    fn refused(py: Python<'py>, errno: Errno, path: &Path) -> PyResult<Self> {
+        Self::at(py, "StorageError", path)?.with("errno", errno.raw_os_error())
+    }
+
+    fn with(self, name: &str, value: impl IntoPyObject<'py>) -> PyResult<Self> {
+        self.fields.set_item(name, value)?;
+        Ok(self)
+    }
+
+    fn raised(&self, message: &str) -> PyErr {
+        let made = errors(self.fields.py())
+            .and_then(|errors| errors.getattr(self.class))
+            .and_then(|class| class.call((message,), Some(&self.fields)));
+        match made {
+            Ok(value) => PyErr::from_value(value),
+            Err(failure) => failure,
+        }
+    }
 }
 
 /// `EncodeError` for the value at `value_path`.
 #[cold]
 pub fn encode_error(py: Python<'_>, value_path: &str, reason: &str) -> PyErr {
-    let fields = PyDict::new(py);
     let message = format!("{} cannot be stored: {reason}", shortened(value_path));
-    match fields.set_item("value_path", value_path) {
-        Ok(()) => make(py, "EncodeError", &message, &fields),
+    match Draft::new(py, "EncodeError").with("value_path", value_path) {
+        Ok(draft) => draft.raised(&message),
         Err(failure) => failure,
     }
 }
@@ -162,20 +162,6 @@ pub fn committed(py: Python<'_>, error: PyErr, seq: u64, event_id: &str) -> PyEr
     match told {
         // An exception class that takes no attributes still says what went wrong.
         Ok(()) | Err(_) => error,
-    }
-}
-
-fn set_path(fields: &Bound<'_, PyDict>, path: &Path) -> PyResult<()> {
-    fields.set_item("path", path.as_os_str().into_bound_py_any(fields.py())?)
-}
-
-fn make(py: Python<'_>, class: &str, message: &str, fields: &Bound<'_, PyDict>) -> PyErr {
-    let made = errors(py)
-        .and_then(|errors| errors.getattr(class))
-        .and_then(|class| class.call((message,), Some(fields)));
-    match made {
-        Ok(value) => PyErr::from_value(value),
-        Err(failure) => failure,
     }
 }
 

@@ -44,7 +44,7 @@ impl PyEvent {
     ) -> PyResult<Self> {
         let metadata = match metadata {
             Some(given) => given,
-            None => hooks()?.default_metadata.call0(py)?,
+            None => hooks(py)?.default_metadata.call0(py)?,
         };
         let fields = Fields {
             event_type: Some(event_type),
@@ -87,13 +87,13 @@ impl PyEvent {
 
     /// A dict of the three fields, ready for `json.dumps`; status and times as text.
     fn to_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        hooks()?.to_dict.bind(slf.py()).call1((slf,))
+        hooks(slf.py())?.to_dict.bind(slf.py()).call1((slf,))
     }
 
     /// The inverse of `to_dict`. Raises `ValueError` or `KeyError` that name what is wrong.
     #[classmethod]
     fn from_dict<'py>(cls: &Bound<'py, PyType>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        hooks()?.from_dict.bind(cls.py()).call1((cls, value))
+        hooks(cls.py())?.from_dict.bind(cls.py()).call1((cls, value))
     }
 
     /// The stored payload bytes; `None` for an event that was never stored.
@@ -231,7 +231,7 @@ impl PyEvent {
         }
         match this.known(py, |fields| &mut fields.status) {
             Some(status) => Ok(status),
-            None => Ok(hooks()?.pending.bind(py).clone()),
+            None => Ok(hooks(py)?.pending.bind(py).clone()),
         }
     }
 

@@ -11,7 +11,7 @@ use pyo3::{prelude::*, types::PyString};
 use super::{
     encode,
     event::PyEvent,
-    hooks::{hooks, installed},
+    hooks::hooks,
     origin::{Origin, Place},
 };
 use crate::format::Codec;
@@ -91,10 +91,7 @@ pub fn event_type<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny
 
 /// The registered object that stands for `text`, else the text.
 pub fn registered<'py>(text: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-    let known = match installed() {
-        Some(hooks) => hooks.event_types.bind(text.py()).get_item(text)?,
-        None => None,
-    };
+    let known = hooks(text.py())?.event_types.bind(text.py()).get_item(text)?;
     Ok(known.unwrap_or_else(|| text.clone().into_any()))
 }
 
@@ -119,7 +116,7 @@ pub fn metadata<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>>
     if let Some(known) = this.known(py, |fields| &mut fields.metadata) {
         return Ok(known);
     }
-    let made = hooks()?.make_metadata.bind(py).call1((event,))?;
+    let made = hooks(py)?.make_metadata.bind(py).call1((event,))?;
     Ok(this.fill(|fields| &mut fields.metadata, &made))
 }
 

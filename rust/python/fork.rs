@@ -18,7 +18,8 @@ use crate::log::Log;
 
 static LIVES: Mutex<Vec<(Weak<Log>, Weak<Life>)>> = Mutex::new(Vec::new());
 
-/// Whether a handle may still be used; shared by a log and its iterators, which may outlive it.
+/// Whether a handle was closed, or left behind by a fork; shared by a log and its iterators, which may outlive a log
+/// that was merely dropped.
 pub struct Life {
     path: Option<PathBuf>,
     is_over: AtomicBool,

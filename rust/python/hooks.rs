@@ -38,13 +38,18 @@ pub fn install(
     drop(replaced);
 }
 
-/// The hooks; `RuntimeError` while `aresbus.events` has not been imported.
-pub fn hooks() -> PyResult<Arc<Hooks>> {
-    installed()
-        .ok_or_else(|| PyRuntimeError::new_err("import aresbus.events first: it installs what events need"))
+/// The hooks. Where nobody has imported `aresbus.events` yet, as in a process that unpickles its first event, it is
+/// imported now.
+pub fn hooks(py: Python<'_>) -> PyResult<Arc<Hooks>> {
+    if let Some(hooks) = installed() {
+        return Ok(hooks);
+    }
+    py.import("aresbus.events")?;
+    installed().ok_or_else(|| {
+        PyRuntimeError::new_err("aresbus.events is being imported and has installed nothing yet")
+    })
 }
 
-/// The hooks, if they are there.
-pub fn installed() -> Option<Arc<Hooks>> {
+fn installed() -> Option<Arc<Hooks>> {
     HOOKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

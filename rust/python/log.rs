@@ -65,7 +65,6 @@ impl PyLog {
 
 impl Drop for PyLog {
     fn drop(&mut self) {
-        self.life.end();
         // A log dropped without close() still syncs and releases its lock, without holding up other threads.
         // Nobody is left to hear of a failure; a poisoned log has told its appenders already.
         let engine = &self.engine;

@@ -7,7 +7,8 @@
 //! * `receipt`: what an append returns;
 //! * `read_calls`, `query`, `iterator`: reading;
 //! * `origin`, `fields`, `event`, `pickle`: what an event knows, makes on demand, is, and how it travels;
-//! * `hooks`, `report`, `clock`, `fork`, `error`: what Python owns, dicts, time, forks, exceptions.
+//! * `hooks`, `report`, `clock`, `fork`, `error`: what Python owns, dicts, time, forks, exceptions;
+//! * `capi`: which interpreter is this.
 //!
 //! Invariants: never wait for the engine with the GIL held, never take the GIL under one of its locks (R12); all
 //! encoding is over before the engine is called (R11); everything given to Python owns its bytes (R21).
@@ -16,6 +17,7 @@ mod append;
 mod append_calls;
 mod arguments;
 mod batch;
+mod capi;
 mod clock;
 mod encode;
 mod error;
@@ -40,6 +42,7 @@ mod walk;
 use std::path::PathBuf;
 
 use pyo3::{
+    exceptions::PyImportError,
     prelude::*,
     types::{PyDict, PyTuple},
 };
@@ -66,6 +69,11 @@ fn durability_alias(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// The compiled engine: log, events, receipts.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    if !capi::is_main_interpreter(module.py()) {
+        return Err(PyImportError::new_err(
+            "aresbus runs in the main interpreter only, not in sub-interpreters",
+        ));
+    }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
     module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
