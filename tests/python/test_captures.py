@@ -183,7 +183,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(day, tmp_path, record_p
     with Recorder(log, day, 256 * KIB) as recorder:
         assert recorder.finish() == 0
     assert stored_payloads(log) == day.payloads
-    verified = aresbus.open(log, mode="r").verify()
+    verified = aresbus.verify(log)
     assert verified["findings"] == []
 
 

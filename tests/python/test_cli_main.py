@@ -55,6 +55,15 @@ def test_help_answers_at_once():
     assert helped < max(HELP_LIMIT_S, 5 * bare)
 
 
+def test_names_that_are_imported_late_are_all_there():
+    assert sorted(aresbus.__all__) == sorted({*aresbus._HOME_OF, "reports"})
+    assert set(aresbus.__all__) <= set(dir(aresbus))
+    for name in aresbus.__all__:
+        assert getattr(aresbus, name) is getattr(aresbus, name)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        aresbus.nonsense  # noqa: B018 - the access is the subject
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_has_help_json_and_debug(verb, capsys):
     with pytest.raises(SystemExit) as left:
@@ -139,6 +148,27 @@ def test_a_reader_that_goes_away_is_no_error(log, extra):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=30) == 0
+
+
+def test_an_output_that_is_full_is_one_line_and_2(log):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "aresbus", "read", str(log)]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (2, "aresbus: No space left on device\n")
+
+
+def test_a_terminal_without_the_signs_gets_their_numbers_and_json_is_utf_8(tmp_path):
+    with aresbus.open(tmp_path / "log") as opened:
+        opened.append("note", {"text": "grüße"})
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = run("read", tmp_path / "log", env=ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '{"text":"gr\\xfc\\xdfe"}' in done.stdout
+    assert json.loads(run("read", tmp_path / "log", "--json", env=ascii_only).stdout)["data"] == {
+        "text": "grüße"
+    }
 
 
 def interrupted(

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from aresbus.cli.arguments import parse
@@ -28,30 +29,39 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    _prepare_output(as_json=arguments.json)
+    code = _run(arguments)
     try:
-        code = _run(arguments)
-        # Here, not at the interpreter's exit, where a closed pipe could no longer be told from an error.
         sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would raise again when the interpreter closes stdout.
+    except OSError:
+        # It was said or forgiven in _run; what is still buffered would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code
 
 
 def _run(arguments: "Namespace") -> int:
     try:
-        return int(import_module(f"aresbus.cli.{arguments.verb}").run(arguments))
+        code = int(import_module(f"aresbus.cli.{arguments.verb}").run(arguments))
+        # Here, not at the interpreter's exit, where it could no longer be told what went wrong.
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("aresbus: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        raise
+        return 0
     except Exception as error:
         if arguments.debug:
             raise
         _complain(error, as_json=arguments.json)
         return COULD_NOT
+    return code
+
+
+def _prepare_output(*, as_json: bool) -> None:
+    """JSON is UTF-8 wherever it goes; for people, a sign that their terminal lacks is written as its number."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
 
 
 def _complain(error: Exception, *, as_json: bool) -> None:

@@ -30,8 +30,8 @@ def error_object(error: Exception) -> dict[str, Any]:
 
 
 def _system_text(error: OSError) -> str:
-    if error.strerror and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
+    if error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     return str(error) or type(error).__name__
 
 

@@ -84,7 +84,7 @@ PAGES: dict[str, Page] = {
         "that is gone. path and offset say where, reason says what. The incomplete end that a crash leaves is no "
         "corruption and never raises this: it is cut, kept in quarantine/ and reported.",
         "Nothing was changed. Everything before the damage reads as it was written; what lies behind it in the same "
-        "segment may be lost. This is the disk, the memory, or somebody's hand: the log never rewrites stored bytes.",
+        "segment may be lost. This is the disk, the memory, or somebody's hand: the log never changes what it has stored.",
         (
             "Copy the folder as it is, before anything else: cp -a DIR DIR.damaged",
             "See all of it: aresbus verify DIR lists every finding with the events it touches.",
