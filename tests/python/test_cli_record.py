@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aresbus
 import pytest
-from aresbus.cli import main
+from aresbus.cli import main, record as cli_record
 
 LINES = (
     b'1723161253937085768 {"stream":"btcusdt@depth@100ms","data":{"s":"BTCUSDT","b":[["1.0","2"]]}}',
@@ -126,6 +126,23 @@ def test_a_missing_file_makes_no_log(tmp_path, capsys):
     assert "No such file or directory" in capsys.readouterr().err
     assert not (tmp_path / "log").exists()
     assert record(tmp_path, tmp_path / "log") == 2
+
+
+def test_a_log_that_takes_no_more_ends_it_and_says_how_far_it_got(tmp_path, capsys, monkeypatch):
+    store = cli_record.append_message
+
+    def full_after_two(log, message, source):
+        if log.last_seq == 1:
+            raise aresbus.DiskFullError("no room for the next segment", path=log.path)
+        return store(log, message, source)
+
+    monkeypatch.setattr(cli_record, "append_message", full_after_two)
+    assert record(feed(tmp_path, *LINES), tmp_path / "log") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "aresbus: stopped at line 3: 2 events stored, the last at seq 1"
+    assert second.startswith("aresbus: [AB0002] no room for the next segment. ")
+    with aresbus.open(tmp_path / "log") as log:
+        assert (log.last_seq, log.recovery["clean"]) == (1, True)
 
 
 def test_ctrl_c_closes_cleanly_and_says_how_far_it_got(tmp_path):

@@ -31,7 +31,8 @@ def error_object(error: Exception) -> dict[str, Any]:
 
 def _system_text(error: OSError) -> str:
     if error.strerror:
-        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+        is_named = error.filename is None or str(error.filename) in error.strerror
+        return error.strerror if is_named else f"{error.strerror}: {error.filename}"
     return str(error) or type(error).__name__
 
 

@@ -111,7 +111,11 @@ def run(arguments: Namespace) -> int:
                 record_lines(log, interruption.until(read_feed(file)), arguments.source, recording, show)
         except Exception:
             progress.clear()
-            print(f"aresbus: stopped at line {count(recording.lines)}: {_so_far(recording)}", file=sys.stderr)
+            if recording.lines:
+                print(
+                    f"aresbus: stopped at line {count(recording.lines)}: {_so_far(recording)}",
+                    file=sys.stderr,
+                )
             raise
     _report(arguments, recording, time.perf_counter_ns() - began, interrupted=interruption.asked)
     if interruption.asked:
