@@ -6,6 +6,7 @@ events that retention dropped; all folding happens off the loop, at most one sna
 """
 
 import asyncio
+import copy
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -133,7 +134,8 @@ class Snapshots:
         base = await self._store.get_latest_snapshot(aggregate_id)
         if base is not None and target is not None and base.sequence_number > target:
             base = None
-        state = {} if base is None else dict(base.state_data)
+        # A store may hand out the object that it keeps; reducers change what they fold.
+        state = {} if base is None else copy.deepcopy(base.state_data)
         start = 0 if base is None else base.sequence_number + 1
         events = await self._store.get_events(aggregate_id, start, target)
         state, last, is_known = await asyncio.to_thread(self._fold, state, events)

@@ -9,8 +9,6 @@ from aresbus.testing.memory_bus import InMemoryBus
 
 __all__ = ["bus"]
 
-pytest.register_assert_rewrite("aresbus.testing.contract")
-
 
 @pytest.fixture
 def bus() -> InMemoryBus:
