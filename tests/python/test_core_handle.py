@@ -402,7 +402,8 @@ def test_a_signal_handler_that_raises_ends_a_wait_with_its_own_error():
 
 
 FORKED = """if True:
-    import os, sys
+    import os, sys, warnings
+    warnings.simplefilter("ignore")  # from 3.12 on Python warns of forks beside threads; that is the subject here
     from aresbus import _core, errors
     os.register_at_fork(after_in_child=_core._forget_after_fork)
     path = sys.argv[1]
@@ -486,7 +487,7 @@ def test_a_second_interpreter_is_refused():
             told = interpreters.run_string(inner, program)
         except interpreters.RunFailedError as error:
             told = error
-        print("sub-interpreters" in str(told), "ImportError" in str(told))
+        print("interpreters" in str(told), "ImportError" in str(told))
     """
     out, told = python(code).communicate(timeout=60)
     assert out == "True True\n", told
