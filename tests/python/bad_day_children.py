@@ -8,7 +8,7 @@ import os
 import sys
 
 import aresbus
-from aresbus import EnhancedEventBus, StorageError
+from aresbus import DiskFullError, EnhancedEventBus, StorageError
 
 
 def say(text: object) -> None:
@@ -21,6 +21,19 @@ def hold(path: str) -> None:
     with aresbus.open(path) as log:
         log.append("note", "held")
         say("held")
+        sys.stdin.readline()
+
+
+def fill(path: str, audit: str) -> None:
+    """Append until the disk is full, say how many were acknowledged, and wait to be killed."""
+    log = aresbus.open(path, audit=audit == "audited", segment_bytes=64 * 1024)
+    count = 0
+    try:
+        while True:
+            log.append("note", [count, "x" * 4000])
+            count += 1
+    except DiskFullError:
+        say(count)
         sys.stdin.readline()
 
 

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import aresbus
 import pytest
@@ -143,14 +145,10 @@ def test_the_command_line_says_who_holds_it(tmp_path):
 
 def threads_of_ours() -> set[str]:
     """Names of this process' threads, the engine's too, as the kernel knows them."""
-    tasks = [f"/proc/self/task/{tid}/comm" for tid in os.listdir("/proc/self/task")]
     names = set()
-    for path in tasks:
-        try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                names.add(file.read().strip())
-        except OSError:
-            continue
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it ended meanwhile
+            names.add((task / "comm").read_text().strip())
     return {name for name in names if "ares" in name}
 
 
