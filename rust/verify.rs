@@ -78,7 +78,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
         Ok(Some(meta)) => Some(meta.log_id),
         Ok(None) => None,
         Err(error) => {
-            verification.note_error("meta", &error)?;
+            verification.note_error("meta", error)?;
             None
         }
     };
@@ -113,7 +113,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
         Ok(None) => {
             verification.note("meta", &place.meta_path(), 0, "META is missing, but there are segments");
         }
-        Err(error) => verification.note_error("opening", &error)?,
+        Err(error) => verification.note_error("opening", error)?,
     }
     for name in &listing.stray {
         verification.warn("stray file", &place.path.join(name), 0, None, "the file is none of a log's");
@@ -128,7 +128,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
                     verification.walk(place, &segment, &mut chains)?;
                 }
             }
-            Err(error) => verification.note_error("segment", &error)?,
+            Err(error) => verification.note_error("segment", error)?,
         }
     }
     Ok(verification)
@@ -163,7 +163,7 @@ impl Verification {
     fn walk(&mut self, place: &Place, segment: &Segment, chains: &mut Chains) -> Result<()> {
         let mut walk = match segment.walk(&*place.vfs) {
             Ok(walk) => walk,
-            Err(error) => return self.note_error("segment", &error),
+            Err(error) => return self.note_error("segment", error),
         };
         match chains.next_seq {
             None => chains.first_seq = segment.entry.first_seq,
@@ -199,17 +199,11 @@ impl Verification {
     }
 
     /// Turns an error into a finding; errors of the system stay errors.
-    fn note_error(&mut self, kind: &'static str, error: &Error) -> Result<()> {
-        match error {
+    fn note_error(&mut self, kind: &'static str, error: Error) -> Result<()> {
+        match &error {
             Error::Corrupt { path, offset, reason } => self.note(kind, path, *offset, reason),
             Error::Version { path, .. } => self.note("version", path, 0, &error.to_string()),
-            other => {
-                return Err(Error::Io {
-                    path: std::path::PathBuf::new(),
-                    action: "verify",
-                    source: std::io::Error::other(other.to_string()),
-                });
-            }
+            _ => return Err(error),
         }
         Ok(())
     }

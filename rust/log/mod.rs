@@ -3,14 +3,17 @@
 //! Owns opening and the choice between its two roles, and says of each call what it promises. All work is done by the
 //! modules below. A handle may be used from any thread; dropping it closes it.
 
+mod reader;
+mod stats;
+
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use reader::Reader;
+pub use stats::{SegmentStats, Stats};
 
 pub use crate::tail::Appended;
 use crate::{
@@ -19,19 +22,15 @@ use crate::{
     error::{Committed, Error, Result},
     format::NewEvent,
     place::Place,
-    recovery::{Recovery, Survey, check_filesystem, open_for_writing, survey},
-    scan::{Query, Scan, StoredEvent},
-    shelf::{News, Shelf},
-    tail::{Head, Heads, Tail},
+    recovery::{Recovery, check_filesystem, open_for_writing},
+    scan::{Query, Scan},
+    shelf::Shelf,
+    tail::{Head, Tail},
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
 
 /// Segments of a log without a disk are at most this large, so that dropping the oldest frees memory in small steps.
 const MEMORY_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// Events a reader takes in at once to learn of new heads.
-const CATCH_UP_EVENTS: usize = 1024;
-const CATCH_UP_BYTES: usize = 1024 * 1024;
-
 /// Where a log is.
 pub enum Location<'a> {
     /// In a directory on disk.
@@ -54,64 +53,6 @@ pub struct Log {
 enum Role {
     Writer(Arc<Tail>),
     Reader(Box<Reader>),
-}
-
-struct Reader {
-    shelf: Arc<Shelf>,
-    is_closed: AtomicBool,
-    known: Mutex<Known>,
-}
-
-/// What a reader has learnt of the log so far.
-struct Known {
-    heads: Heads,
-    scan: Scan,
-}
-
-/// A log at one moment.
-#[derive(Debug, Clone)]
-pub struct Stats {
-    /// Oldest event kept.
-    pub first_seq: u64,
-    /// Newest committed event.
-    pub last_seq: Option<u64>,
-    /// Newest durable event.
-    pub durable_seq: Option<u64>,
-    /// The epoch of the newest segment.
-    pub epoch: u32,
-    /// Number of aggregates.
-    pub aggregate_count: usize,
-    /// The segments, oldest first.
-    pub segments: Vec<SegmentStats>,
-    /// Counters of this handle: events, bytes.
-    pub appended: (u64, u64),
-    /// Syncs: count, ns in all, ns of the longest.
-    pub syncs: (u64, u64, u64),
-    /// Segments entered.
-    pub roll_count: u64,
-    /// Segments that the appending thread had to prepare itself.
-    pub appender_prepared: u64,
-    /// Events whose data lost a NaN or infinity.
-    pub lossy_count: u64,
-    /// What is wrong, if anything is.
-    pub problem: Option<String>,
-}
-
-/// One segment of [`Stats`].
-#[derive(Debug, Clone, Copy)]
-pub struct SegmentStats {
-    /// Its number.
-    pub number: u64,
-    /// Its epoch.
-    pub epoch: u32,
-    /// Its first position.
-    pub first_seq: u64,
-    /// When it was entered.
-    pub entered_ns: i64,
-    /// Size of the file.
-    pub file_bytes: u64,
-    /// Header and records.
-    pub used_bytes: u64,
 }
 
 impl Log {
@@ -145,17 +86,9 @@ impl Log {
     }
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
-        let found = survey_beside_a_writer(&place)?;
-        let found = found.ok_or_else(|| Error::Missing { path: place.path.clone() })?;
-        let mut recovery = Recovery::of(&found);
+        let (reader, id, mut recovery) = Reader::open(&place)?;
         recovery.warnings = check_filesystem(&place, &options)?;
-        let id = found.meta.log_id;
-        let shelf = Arc::new(Shelf::new(place.clone(), id, News::LookedFor, found.segments));
-        let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
-        let scan = Scan::new(Arc::clone(&shelf), query, None)?;
-        let known = Mutex::new(Known { heads: found.heads, scan });
-        let reader = Box::new(Reader { shelf, is_closed: AtomicBool::new(false), known });
-        Ok(Self { role: Role::Reader(reader), place, options, id, recovery })
+        Ok(Self { role: Role::Reader(Box::new(reader)), place, options, id, recovery })
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {
@@ -377,7 +310,7 @@ impl Log {
     pub fn is_closed(&self) -> bool {
         match &self.role {
             Role::Writer(tail) => tail.is_closed(),
-            Role::Reader(reader) => reader.is_closed.load(Ordering::Acquire),
+            Role::Reader(reader) => reader.is_closed(),
         }
     }
 
@@ -385,58 +318,6 @@ impl Log {
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
         self.tail().ok()?.poisoned().map(str::to_owned)
-    }
-
-    /// The log at this moment.
-    ///
-    /// # Errors
-    /// [`Error::Closed`]; for a reader as [`Log::read`].
-    pub fn stats(&self) -> Result<Stats> {
-        self.refuse_if_closed()?;
-        let segments = self.shelf().list();
-        let mut stats = Stats {
-            first_seq: self.first_seq(),
-            last_seq: self.last_seq()?,
-            durable_seq: self.durable_seq(),
-            epoch: self.epoch(),
-            aggregate_count: 0,
-            segments: Vec::with_capacity(segments.len()),
-            appended: (0, 0),
-            syncs: (0, 0, 0),
-            roll_count: 0,
-            appender_prepared: 0,
-            lossy_count: 0,
-            problem: None,
-        };
-        let active_end = match &self.role {
-            Role::Writer(tail) => {
-                let counters = tail.counters();
-                let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-                stats.aggregate_count = tail.aggregate_count()?;
-                stats.appended = (read(&counters.appended), read(&counters.appended_bytes));
-                stats.syncs = (read(&counters.syncs), read(&counters.sync_ns), read(&counters.sync_ns_max));
-                stats.roll_count = read(&counters.rolls);
-                stats.appender_prepared = read(&counters.appender_prepared);
-                stats.lossy_count = read(&counters.lossy);
-                stats.problem = tail.poisoned().map(str::to_owned).or_else(|| tail.spare_problem());
-                tail.committed().offset
-            }
-            Role::Reader(reader) => {
-                let known = reader.caught_up()?;
-                stats.aggregate_count = known.heads.count();
-                known.scan.offset() as u64
-            }
-        };
-        let ends = segments.iter().skip(1).map(|next| next.entry.prev_end).chain([active_end]);
-        stats.segments.extend(segments.iter().zip(ends).map(|(segment, used_bytes)| SegmentStats {
-            number: segment.header.number,
-            epoch: segment.header.epoch,
-            first_seq: segment.entry.first_seq,
-            entered_ns: segment.entry.entered_ns,
-            file_bytes: segment.header.file_bytes,
-            used_bytes,
-        }));
-        Ok(stats)
     }
 
     /// Stores a snapshot, whole or not at all; durable on return.
@@ -473,7 +354,7 @@ impl Log {
         match &self.role {
             Role::Writer(tail) => tail.close(),
             Role::Reader(reader) => {
-                reader.is_closed.store(true, Ordering::Release);
+                reader.close();
                 Ok(())
             }
         }
@@ -483,7 +364,7 @@ impl Log {
     pub fn abandon(&self) {
         match &self.role {
             Role::Writer(tail) => tail.abandon(),
-            Role::Reader(reader) => reader.is_closed.store(true, Ordering::Release),
+            Role::Reader(reader) => reader.close(),
         }
     }
 }
@@ -493,49 +374,6 @@ impl Drop for Log {
         // Nobody is left to hear of it; the next opening reports an unclean end.
         let _unheard = self.close();
     }
-}
-
-impl Reader {
-    /// What is known, brought up to what is committed now.
-    fn caught_up(&self) -> Result<MutexGuard<'_, Known>> {
-        let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { heads, scan } = &mut *guard;
-        self.shelf.look_for_news()?;
-        let mut batch: Vec<StoredEvent> = Vec::new();
-        loop {
-            batch.clear();
-            scan.next_batch(&mut batch, CATCH_UP_EVENTS, CATCH_UP_BYTES)?;
-            if batch.is_empty() {
-                return Ok(guard);
-            }
-            for event in &batch {
-                let aggregate = event.view().ok().and_then(|view| view.aggregate_id);
-                let head = Head { seq: event.fixed.seq, version: event.fixed.aggregate_version };
-                if let Some(id) = aggregate {
-                    id.with_text(|text| heads.set(text, head));
-                }
-            }
-        }
-    }
-}
-
-/// A survey that a writer disturbed is made again: a roll or an opening meanwhile shows in META or in the listing. What
-/// fails twice on the same files is damage.
-fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
-    let mut before = signs_of_change(place);
-    loop {
-        let outcome = survey(place);
-        let now = signs_of_change(place);
-        if !matches!(outcome, Err(Error::Corrupt { .. } | Error::Io { .. })) || now == before {
-            return outcome;
-        }
-        before = now;
-    }
-}
-
-fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
-    let generation = place.read_meta().ok()??.generation;
-    Some((generation, place.list().ok()?.segments))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -1,0 +1,97 @@
+//! A reader's side of a log: what it has learnt so far, and how it learns more.
+//!
+//! Writes nothing. Invariant: heads and position belong together, both behind one lock.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    error::{Error, Result},
+    place::Place,
+    recovery::{Recovery, Survey, survey},
+    scan::{Query, Scan, StoredEvent},
+    shelf::{News, Shelf},
+    tail::{Head, Heads},
+};
+
+/// Events a reader takes in at once to learn of new heads.
+const CATCH_UP_EVENTS: usize = 1024;
+const CATCH_UP_BYTES: usize = 1024 * 1024;
+
+pub(super) struct Reader {
+    pub shelf: Arc<Shelf>,
+    is_closed: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// What a reader has learnt of the log so far.
+pub(super) struct Known {
+    pub heads: Heads,
+    pub scan: Scan,
+}
+
+impl Reader {
+    /// Surveys the log beside its writer, if there is one; with the log's id and the report.
+    pub fn open(place: &Place) -> Result<(Self, [u8; 16], Recovery)> {
+        let found =
+            survey_beside_a_writer(place)?.ok_or_else(|| Error::Missing { path: place.path.clone() })?;
+        let recovery = Recovery::of(&found);
+        let id = found.meta.log_id;
+        let shelf = Arc::new(Shelf::new(place.clone(), id, News::LookedFor, found.segments));
+        let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
+        let scan = Scan::new(Arc::clone(&shelf), query, None)?;
+        let known = Mutex::new(Known { heads: found.heads, scan });
+        Ok((Self { shelf, is_closed: AtomicBool::new(false), known }, id, recovery))
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// What is known, brought up to what is committed now.
+    pub fn caught_up(&self) -> Result<MutexGuard<'_, Known>> {
+        let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { heads, scan } = &mut *guard;
+        self.shelf.look_for_news()?;
+        let mut batch: Vec<StoredEvent> = Vec::new();
+        loop {
+            batch.clear();
+            scan.next_batch(&mut batch, CATCH_UP_EVENTS, CATCH_UP_BYTES)?;
+            if batch.is_empty() {
+                return Ok(guard);
+            }
+            for event in &batch {
+                let aggregate = event.view().ok().and_then(|view| view.aggregate_id);
+                let head = Head { seq: event.fixed.seq, version: event.fixed.aggregate_version };
+                if let Some(id) = aggregate {
+                    id.with_text(|text| heads.set(text, head));
+                }
+            }
+        }
+    }
+}
+
+/// A survey that a writer disturbed is made again: a roll or an opening meanwhile shows in META or in the listing. What
+/// fails twice on the same files is damage.
+fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
+    let mut before = signs_of_change(place);
+    loop {
+        let outcome = survey(place);
+        let now = signs_of_change(place);
+        if !matches!(outcome, Err(Error::Corrupt { .. } | Error::Io { .. })) || now == before {
+            return outcome;
+        }
+        before = now;
+    }
+}
+
+fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
+    let generation = place.read_meta().ok()??.generation;
+    Some((generation, place.list().ok()?.segments))
+}

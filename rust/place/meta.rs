@@ -1,0 +1,101 @@
+//! META's two copies on disk.
+//!
+//! Invariant: at any moment one copy is whole, and it is never older than what was acted upon: both are rewritten at each
+//! change, the second only once the first is durable.
+
+use std::io::ErrorKind;
+
+use super::{Place, header_error};
+use crate::{
+    error::{Error, Result},
+    format::{
+        meta::{META_BYTES, META_FILE_BYTES, Meta},
+        segment::PAGE_BYTES,
+    },
+    vfs::File,
+};
+
+impl Place {
+    /// META, or `None` where there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if neither copy is whole, [`Error::Version`], [`Error::Io`].
+    pub fn read_meta(&self) -> Result<Option<Meta>> {
+        let path = self.meta_path();
+        let file = match self.vfs.open(&path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io(path, "open", error)),
+        };
+        let first = self.read_meta_copy(&*file, 0);
+        let second = self.read_meta_copy(&*file, PAGE_BYTES as u64);
+        match (first, second) {
+            (Ok(first), Ok(second)) => {
+                Ok(Some(if second.generation > first.generation { second } else { first }))
+            }
+            (Ok(whole), Err(_)) | (Err(_), Ok(whole)) => Ok(Some(whole)),
+            (Err(fault), Err(_)) => Err(fault),
+        }
+    }
+
+    /// Offsets of copies of META that are not whole, and why.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn damaged_meta_copies(&self) -> Result<Vec<(u64, Error)>> {
+        let path = self.meta_path();
+        let file = match self.vfs.open(&path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io(path, "open", error)),
+        };
+        let copies = [0, PAGE_BYTES as u64].map(|offset| (offset, self.read_meta_copy(&*file, offset)));
+        Ok(copies.into_iter().filter_map(|(offset, copy)| Some((offset, copy.err()?))).collect())
+    }
+
+    fn read_meta_copy(&self, file: &dyn File, offset: u64) -> Result<Meta> {
+        let path = self.meta_path();
+        let mut bytes = [0; META_BYTES];
+        match file.read_at(offset, &mut bytes) {
+            Ok(()) => Meta::decode(&bytes).map_err(|fault| header_error(path, offset, &fault)),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Err(Error::corrupt(path, offset, "the file is cut off"))
+            }
+            Err(error) => Err(Error::io(path, "read", error)),
+        }
+    }
+
+    /// Makes META, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::DiskFull`].
+    pub fn create_meta(&self, meta: &Meta) -> Result<()> {
+        let copy = meta.encode();
+        let mut bytes = vec![0; META_FILE_BYTES];
+        for page in bytes.chunks_exact_mut(PAGE_BYTES) {
+            page.get_mut(..META_BYTES).unwrap_or_default().copy_from_slice(&copy);
+        }
+        self.replace(&self.path, "META.tmp", "META", &bytes)
+    }
+
+    /// Rewrites both copies of META. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_meta(&self, meta: &mut Meta) -> Result<()> {
+        let path = self.meta_path();
+        let failed = |action| {
+            let path = path.clone();
+            move |error| Error::io(path, action, error)
+        };
+        let file = self.vfs.open(&path, true).map_err(failed("open"))?;
+        meta.generation += 1;
+        let copy = meta.encode();
+        // ORDER: the second copy is touched only once the first is durable, so that one is whole at any moment.
+        for offset in [0, PAGE_BYTES as u64] {
+            file.write_at(offset, &copy).map_err(failed("write"))?;
+            file.sync_data().map_err(failed("sync"))?;
+        }
+        Ok(())
+    }
+}

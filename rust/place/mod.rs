@@ -1,0 +1,170 @@
+//! The directory of one log: where each file lies, and the only code that makes, renames or removes one.
+//!
+//! Owns names, listing, and the replacing of whole files; [`meta`], [`segments`] and [`snapshots`] own their files and the
+//! order of syncs that makes each survive a crash. Refuses to know why any of it happens.
+
+mod meta;
+mod segments;
+mod snapshots;
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use segments::OpenedSegment;
+
+use crate::{
+    error::{Error, Result},
+    format::{FORMAT_VERSION, KNOWN_INCOMPATIBLE, names, segment::HeaderFault},
+    vfs::Vfs,
+};
+
+/// One log's directory.
+#[derive(Clone)]
+pub struct Place {
+    /// Where its files live.
+    pub vfs: Arc<dyn Vfs>,
+    /// The directory.
+    pub path: PathBuf,
+}
+
+/// What lies in a log's directories.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Numbers of the segments, ascending.
+    pub segments: Vec<u64>,
+    /// Left-overs of interrupted preparations.
+    pub prepared: Vec<String>,
+    /// Names that are none of ours.
+    pub stray: Vec<String>,
+}
+
+impl Place {
+    /// Path of META.
+    #[must_use]
+    pub fn meta_path(&self) -> PathBuf {
+        self.path.join("META")
+    }
+
+    /// Path of LOCK.
+    #[must_use]
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.join("LOCK")
+    }
+
+    /// Path of segment `number`.
+    #[must_use]
+    pub fn segment_path(&self, number: u64) -> PathBuf {
+        self.segments_dir().join(names::segment(number))
+    }
+
+    fn segments_dir(&self) -> PathBuf {
+        self.path.join("segments")
+    }
+
+    fn snapshots_dir(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    fn quarantine_dir(&self) -> PathBuf {
+        self.path.join("quarantine")
+    }
+
+    /// Makes the directories of a log.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::DiskFull`].
+    pub fn create_dirs(&self) -> Result<()> {
+        for dir in [self.path.clone(), self.segments_dir()] {
+            self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
+        }
+        self.sync_dir(&self.path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<()> {
+        self.vfs.sync_dir(dir).map_err(|error| Error::io(dir, "sync the directory", error))
+    }
+
+    /// Lists what is there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn list(&self) -> Result<Listing> {
+        const OURS: [&str; 11] = [
+            "LOCK",
+            "META",
+            "segments",
+            "heads",
+            "footers",
+            "schemas",
+            "snapshots",
+            "subscriptions",
+            "quarantine",
+            "audit",
+            "META.tmp",
+        ];
+        let mut listing = Listing::default();
+        let top = self.vfs.list(&self.path).map_err(|error| Error::io(&self.path, "list", error))?;
+        listing.stray.extend(top.into_iter().filter(|name| !OURS.contains(&name.as_str())));
+        let dir = self.segments_dir();
+        let inside = match self.vfs.list(&dir) {
+            Ok(names) => names,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::io(&dir, "list", error)),
+        };
+        for name in inside {
+            if let Some(number) = names::segment_number(&name) {
+                listing.segments.push(number);
+            } else if names::is_prepared(&name) {
+                listing.prepared.push(name);
+            } else {
+                listing.stray.push(format!("segments/{name}"));
+            }
+        }
+        listing.segments.sort_unstable();
+        Ok(listing)
+    }
+
+    /// Writes a file whole or not at all: aside, synced, renamed, directory synced (R18).
+    fn replace(&self, dir: &Path, aside: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let (aside, path) = (dir.join(aside), dir.join(name));
+        match self.vfs.unlink(&aside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(aside, "remove", error));
+            }
+            _ => {}
+        }
+        let write = || {
+            let file = self.vfs.create(&aside).map_err(|error| Error::io(&aside, "make", error))?;
+            let room = bytes.len() as u64;
+            file.allocate(room).map_err(|error| Error::no_room(&aside, room, error))?;
+            file.write_at(0, bytes).map_err(|error| Error::io(&aside, "write", error))?;
+            file.sync_all().map_err(|error| Error::io(&aside, "sync", error))
+        };
+        if let Err(error) = write() {
+            let _left_over = self.vfs.unlink(&aside);
+            return Err(error);
+        }
+        self.vfs.rename(&aside, &path).map_err(|error| Error::io(&path, "rename", error))?;
+        self.sync_dir(dir)
+    }
+}
+
+/// Says of a file's first bytes what is wrong with them.
+fn header_error(path: PathBuf, offset: u64, fault: &HeaderFault) -> Error {
+    match fault {
+        HeaderFault::Damaged(reason) => Error::corrupt(path, offset, *reason),
+        HeaderFault::Version(found) => Error::Version {
+            path,
+            found: format!("format version {found}"),
+            supported: format!("version {FORMAT_VERSION}"),
+        },
+        HeaderFault::Features(bits) => Error::Version {
+            path,
+            found: format!("unknown feature bits {bits:#x}"),
+            supported: format!("feature bits {KNOWN_INCOMPATIBLE:#x}"),
+        },
+    }
+}

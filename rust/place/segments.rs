@@ -1,0 +1,231 @@
+//! Segment files: prepared, opened, removed, set aside.
+//!
+//! Invariants: a name stands for a file whose header is durable; only a file in which nothing was ever written is removed;
+//! what recovery sets aside is never deleted.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Place, header_error};
+use crate::{
+    error::{Error, Result},
+    format::{
+        names,
+        segment::{
+            ENTRY_BYTES, ENTRY_OFFSET, Entry, HEADER_BYTES, PAGE_BYTES, RECORDS_OFFSET, SegmentHeader,
+            WATERMARK_BYTES, Watermark,
+        },
+    },
+    vfs::File,
+};
+
+/// The first pages of a segment file.
+pub struct OpenedSegment {
+    /// The file itself.
+    pub path: PathBuf,
+    /// What it is.
+    pub header: SegmentHeader,
+    /// `None`: not entered, or torn while it was.
+    pub entry: Option<Entry>,
+    /// A spare: no byte of entry or records was ever written. Only such a file may be removed.
+    pub is_spare: bool,
+    /// The higher of its two watermarks.
+    pub watermark: Option<Watermark>,
+}
+
+impl Place {
+    /// The log that segment `number` says it belongs to; for a log whose META is lost.
+    #[must_use]
+    pub fn own_id_of_segment(&self, number: u64) -> Option<[u8; 16]> {
+        let path = self.segment_path(number);
+        let file = self.vfs.open(&path, false).ok()?;
+        Some(read_header(&*file, &path).ok()?.log_id)
+    }
+
+    /// Reads the first pages of segment `number`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
+    pub fn open_segment(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
+        let path = self.segment_path(number);
+        let file = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
+        let header = read_header(&*file, &path)?;
+        if header.log_id != *log_id {
+            return Err(Error::corrupt(path, 16, "the segment belongs to another log"));
+        }
+        if header.number != number {
+            return Err(Error::corrupt(path, 48, format!("the segment's number is {}", header.number)));
+        }
+        let bytes = file.bytes().map_err(|error| Error::io(&path, "measure", error))?;
+        if bytes < header.file_bytes {
+            let reason = format!("the file is cut off, its header says {} bytes", header.file_bytes);
+            return Err(Error::corrupt(path, bytes, reason));
+        }
+        let mut entry_bytes = [0; ENTRY_BYTES];
+        let mut first_record = [0; 8];
+        for (offset, target) in
+            [(ENTRY_OFFSET, &mut entry_bytes[..]), (RECORDS_OFFSET, &mut first_record[..])]
+        {
+            file.read_at(offset as u64, target).map_err(|error| Error::io(&path, "read", error))?;
+        }
+        let is_spare = entry_bytes.iter().chain(&first_record).all(|byte| *byte == 0);
+        let watermark = self.read_watermark(&*file, &header);
+        let entry = match Entry::decode(&entry_bytes, header.epoch) {
+            Ok(None) if watermark.is_some() => {
+                return Err(Error::corrupt(
+                    path,
+                    ENTRY_OFFSET as u64,
+                    "its entry is gone, its watermark is not",
+                ));
+            }
+            Ok(entry) => entry,
+            // Torn while it was being entered: nothing in it was durable, or a watermark would say so (R16).
+            Err(_) if watermark.is_none() => None,
+            Err(fault) => return Err(header_error(path, ENTRY_OFFSET as u64, &fault)),
+        };
+        Ok(OpenedSegment { path, header, entry, is_spare, watermark })
+    }
+
+    /// The higher watermark of a segment, if any is whole.
+    #[must_use]
+    pub fn read_watermark(&self, file: &dyn File, header: &SegmentHeader) -> Option<Watermark> {
+        let read = |offset: usize| {
+            let mut bytes = [0; WATERMARK_BYTES];
+            file.read_at(offset as u64, &mut bytes).ok()?;
+            let fits = |mark: &Watermark| {
+                mark.epoch == header.epoch
+                    && mark.segment == header.number
+                    && mark.durable_offset <= header.file_bytes
+            };
+            Watermark::decode(&bytes).filter(fits)
+        };
+        [PAGE_BYTES, 2 * PAGE_BYTES].into_iter().filter_map(read).max_by_key(|mark| mark.generation)
+    }
+
+    /// Prepares a segment: room reserved, header durable, name in place (R10).
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Io`]; nothing is left behind.
+    pub fn prepare_segment(&self, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+        let dir = self.segments_dir();
+        let prepared = dir.join(names::prepared(header.number));
+        let made = self.fill_prepared(&prepared, header);
+        if made.is_err() {
+            // Best effort: the next opening removes it too.
+            let _left_over = self.vfs.unlink(&prepared);
+        }
+        made
+    }
+
+    fn fill_prepared(&self, prepared: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+        let path = self.segment_path(header.number);
+        let failed = |action: &'static str| move |error| Error::io(prepared, action, error);
+        // A crash may have left one of this name; no segment is ever used under it.
+        match self.vfs.unlink(prepared) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(prepared, "remove", error));
+            }
+            _ => {}
+        }
+        let file = self.vfs.create(prepared).map_err(failed("make"))?;
+        file.allocate(header.file_bytes)
+            .map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;
+        file.write_at(0, &header.encode()).map_err(failed("write"))?;
+        // ORDER: content before name, name before use.
+        file.sync_all().map_err(failed("sync"))?;
+        self.vfs.rename(prepared, &path).map_err(failed("rename"))?;
+        self.sync_dir(&self.segments_dir())?;
+        Ok(file)
+    }
+
+    /// Opens segment `number` for writing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn reopen_segment(&self, number: u64) -> Result<Arc<dyn File>> {
+        let path = self.segment_path(number);
+        self.vfs.open(&path, true).map_err(|error| Error::io(path, "open", error))
+    }
+
+    /// Removes segment files and left-overs of preparing them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_segments(&self, numbers: &[u64], prepared: &[String]) -> Result<()> {
+        let dir = self.segments_dir();
+        let paths = numbers.iter().map(|number| self.segment_path(*number));
+        for path in paths.chain(prepared.iter().map(|name| dir.join(name))) {
+            match self.vfs.unlink(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(path, "remove", error));
+                }
+                _ => {}
+            }
+        }
+        if numbers.is_empty() && prepared.is_empty() { Ok(()) } else { self.sync_dir(&dir) }
+    }
+
+    /// Keeps a copy of `bytes`, found in `segment` behind its last good record; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Io`].
+    pub fn quarantine_tail(&self, segment: u64, offset: u64, bytes: &[u8]) -> Result<String> {
+        let dir = self.quarantine_dir();
+        self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
+        self.sync_dir(&self.path)?;
+        for attempt in 0.. {
+            let name = names::quarantined_tail(segment, offset, attempt);
+            match self.vfs.open(&dir.join(&name), false) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.replace(&dir, "tail.tmp", &name, bytes)?;
+                    return Ok(name);
+                }
+                Err(error) => return Err(Error::io(dir.join(name), "open", error)),
+            }
+        }
+        Err(Error::io(dir, "find a free name", ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Whether segment `number` lies in quarantine.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_quarantined(&self, number: u64) -> Result<bool> {
+        let path = self.quarantine_dir().join(names::segment(number));
+        match self.vfs.open(&path, false) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io(path, "open", error)),
+        }
+    }
+
+    /// Moves a whole segment out of the log; durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn quarantine_segment(&self, number: u64) -> Result<String> {
+        let dir = self.quarantine_dir();
+        self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
+        let name = names::segment(number);
+        let from = self.segment_path(number);
+        self.vfs.rename(&from, &dir.join(&name)).map_err(|error| Error::io(from, "quarantine", error))?;
+        self.sync_dir(&dir)?;
+        self.sync_dir(&self.segments_dir())?;
+        Ok(name)
+    }
+}
+
+fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {
+    let mut bytes = [0; HEADER_BYTES];
+    match file.read_at(0, &mut bytes) {
+        Ok(()) => SegmentHeader::decode(&bytes).map_err(|fault| header_error(path.to_owned(), 0, &fault)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(Error::corrupt(path, 0, "the file is shorter than a segment header"))
+        }
+        Err(error) => Err(Error::io(path, "read", error)),
+    }
+}
