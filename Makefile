@@ -46,13 +46,14 @@ env: $(VENV)/.tools ## Make the environment: .venv with the pinned tools
 
 # The package as `pip install -e` would have it, optimised: Python files are used where they stand.
 $(VENV)/.built: $(VENV)/.tools $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --locked --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --release --locked --quiet
 	touch $@
 
 build: $(VENV)/.built ## Build the engine (release) into the environment
 
 demo: build ## The main job: record real market data, crash, recover, replay
 	$(BIN)/aresbus demo
+	@echo; echo "  (. $(VENV)/bin/activate puts aresbus on the PATH of this shell)"
 
 test: lint types test-rust test-wheel test-python ## Lint, types, all tests of Rust and Python
 
