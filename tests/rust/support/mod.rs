@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod forge;
 pub mod ram;
 
 use std::{path::Path, sync::Arc, time::Duration};
