@@ -106,18 +106,23 @@ impl Shelf {
         });
     }
 
-    /// Whether `offset` of `segment` lies below what is stored as durable: a fault there is damage, never a torn tail.
+    /// Whether `offset` of `segment` lies below what is known to be durable: a fault there is damage, never a torn tail.
+    /// The same sources as an opening's: stored watermarks, META's marks, and the first segment of each later epoch.
     #[must_use]
     pub fn is_below_watermark(&self, segment: &Segment, offset: usize) -> bool {
         let here = (segment.header.number, offset as u64);
-        let newer = self.list().into_iter().rev().take_while(|other| other.header.number >= here.0);
-        let marks = newer.filter_map(|other| {
+        let later: Vec<_> = self.list().into_iter().filter(|other| other.header.number >= here.0).collect();
+        let stored = later.iter().filter_map(|other| {
             let file = self.place.vfs.open(&other.path, false).ok()?;
             let mark = self.place.read_watermark(&*file, &other.header)?;
             Some((mark.segment, mark.durable_offset))
         });
-        let clean = self.place.read_meta().ok().flatten().and_then(|meta| meta.clean);
-        marks.chain(clean.map(|mark| (mark.segment, mark.offset))).any(|mark| mark > here)
+        let is_new_epoch = |next: &&Arc<Segment>| next.header.epoch > segment.header.epoch;
+        let of_epochs =
+            later.iter().filter(is_new_epoch).map(|next| (next.entry.prev_segment, next.entry.prev_end));
+        let meta = self.place.read_meta().ok().flatten();
+        let marks = meta.into_iter().flat_map(|meta| [meta.clean, meta.cut]).flatten();
+        stored.chain(of_epochs).chain(marks.map(|mark| (mark.segment, mark.offset))).any(|mark| mark > here)
     }
 
     /// Newest event that a stored watermark calls durable.

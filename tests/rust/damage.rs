@@ -292,3 +292,27 @@ fn left_overs_of_an_interrupted_preparation_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn a_reader_that_is_open_already_meets_damage_of_an_earlier_epoch_as_damage() {
+    let (image, _) = image(false);
+    let ram = Ram::of(&image);
+    let log = open(&ram, Mode::ReadWrite).unwrap();
+    append(&log, "t", None, "of the next epoch");
+    log.abandon();
+    let (at, end) = image
+        .iter()
+        .enumerate()
+        .find_map(|(at, (_, _, bytes))| (bytes.len() > 12_288).then_some((at, bytes.len())))
+        .unwrap();
+    // Above every stored watermark, below where the epoch was cut.
+    let path = image[at].0.clone();
+    for page in [4096, 8192] {
+        _core::vfs::Vfs::open(&*ram, &path, true).unwrap().write_at(page, &[0; 64]).unwrap();
+    }
+    let reader = open(&ram, Mode::Read).unwrap();
+    _core::vfs::Vfs::open(&*ram, &path, true).unwrap().write_at(end as u64 - 200, &[0xFF; 8]).unwrap();
+    let mut events = Vec::new();
+    let met = reader.read(Query::default()).unwrap().next_batch(&mut events, usize::MAX, usize::MAX);
+    assert!(matches!(met, Err(Error::Corrupt { .. })), "{met:?} after {} events", events.len());
+}
