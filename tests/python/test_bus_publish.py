@@ -132,7 +132,7 @@ def steps_of(publication) -> int:
 def test_of_1024_publications_in_a_row_one_suspends():
     bus = InMemoryBus()
     suspended = [steps_of(bus.publish("risk_alert", n)) for n in range(3 * 1_024)]
-    for start in range(0, len(suspended), 64):
+    for start in range(0, len(suspended) - 1_023, 64):
         assert sum(suspended[start : start + 1_024]) >= 1
     assert sum(suspended) < 50
 
