@@ -23,7 +23,7 @@ use super::{
     wait::Timeout,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     scan::{Scan, StoredEvent},
 };
 
@@ -58,6 +58,8 @@ struct Ahead {
     scan: Scan,
     queue: VecDeque<StoredEvent>,
     batch: Vec<StoredEvent>,
+    /// What ended the last batch: raised once the events before it were handed out.
+    fault: Option<Error>,
     is_exhausted: bool,
 }
 
@@ -74,12 +76,20 @@ impl Ahead {
         if let Some(event) = self.queue.pop_front() {
             return Ok(Look::Event(event));
         }
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if self.is_exhausted {
             return Ok(Look::End);
         }
         self.batch.clear();
-        self.scan.next_batch(&mut self.batch, BATCH_EVENTS, BATCH_BYTES)?;
+        let read = self.scan.next_batch(&mut self.batch, BATCH_EVENTS, BATCH_BYTES);
         self.queue.extend(self.batch.drain(..));
+        match read {
+            // Everything before the damage reads as it was written.
+            Err(fault) if !self.queue.is_empty() => self.fault = Some(fault),
+            other => other?,
+        }
         match (self.queue.pop_front(), patience) {
             (Some(event), _) => Ok(Look::Event(event)),
             (None, None) => {
@@ -104,7 +114,8 @@ impl Ahead {
 
 impl PyEventIterator {
     pub fn new(scan: Scan, at_end: AtEnd, life: Arc<Life>) -> Self {
-        let ahead = Ahead { scan, queue: VecDeque::new(), batch: Vec::new(), is_exhausted: false };
+        let ahead =
+            Ahead { scan, queue: VecDeque::new(), batch: Vec::new(), fault: None, is_exhausted: false };
         let position = AtomicU64::new(ahead.position().unwrap_or(NO_POSITION));
         Self { ahead: Mutex::new(ahead), at_end, life, position, skipped: AtomicU64::new(0) }
     }
