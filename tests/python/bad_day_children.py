@@ -49,5 +49,20 @@ def as_user(uid: str, path: str) -> None:
             say(f"{type(error).__name__} {error.code} {error.errno} {error.path}")
 
 
+def open_r(path: str) -> None:
+    """Open a log for reading."""
+    aresbus.open(path, mode="r").close()
+
+
+def open_rw(path: str) -> None:
+    """Open a log for writing."""
+    aresbus.open(path).close()
+
+
+def verify(path: str) -> None:
+    """Verify a log."""
+    aresbus.verify(path)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -47,11 +47,11 @@ def refused(kind, *names, **fields):
     check_error(caught.value, kind, *names, **fields)
 
 
-def make_log(path, count=5, **options) -> Path:
-    """A closed log of ``count`` events of the aggregate "a", the payload being the number."""
+def make_log(path, count=5, *, padding=0, **options) -> Path:
+    """A closed log of ``count`` events of the aggregate "a": the data is the number, or a list of it and padding."""
     with aresbus.open(path, **options) as log:
         for number in range(count):
-            log.append("note", number, aggregate_id="a")
+            log.append("note", [number, "x" * padding] if padding else number, aggregate_id="a")
     return Path(path)
 
 
@@ -78,10 +78,12 @@ def contents(path) -> dict[str, bytes]:
 
 
 def flip(path, offset, bit=0) -> None:
-    """Turn one bit over."""
-    data = bytearray(Path(path).read_bytes())
-    data[offset] ^= 1 << bit
-    Path(path).write_bytes(data)
+    """Turn one bit over in place: a process that has the file mapped sees it."""
+    with Path(path).open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1 << bit]))
 
 
 def aresbus_command(*arguments, **options) -> subprocess.CompletedProcess[str]:
