@@ -21,6 +21,7 @@ from aresbus.errors import (
     ConfigError,
     EncodeError,
     LimitError,
+    LogClosedError,
     SchemaError,
     UnknownEventTypeError,
 )
@@ -113,8 +114,8 @@ class EnhancedEventBus(ReadableBus):
                 raise BusStateError("the bus runs on another event loop")
             await runner.settle(timeout)
             await runner.end()
+        self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
         log, self._log = self._log, None
-        self._is_stopped = True
         if log is not None and not log.is_closed:
             await self._house.finish()
         await asyncio.to_thread(self._log_store.close)
@@ -160,16 +161,28 @@ class EnhancedEventBus(ReadableBus):
         with self._opening:
             if self._log is not None and not self._log.is_closed:
                 return self._log
-            store = self._log_store
-            log = store.open() if again or not self._is_stopped else store.log
-            if log.audit_trail is not None:
-                with log.audit_trail.act("bus.configure", self.config.to_dict()):
-                    pass
+            if self._is_stopped and not again:
+                raise LogClosedError("the bus was stopped")
+            log = self._open_on_record()
             self._delivery.attach(log)
             self._house.attached()
             self._log, self._is_stopped = log, False
         unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
         logger.warning("configuration keys without effect yet: %s", unfinished)
+        return log
+
+    def _open_on_record(self) -> Log:
+        store = self._log_store
+        was_open = store.is_open
+        log = store.open()
+        try:
+            if log.audit_trail is not None:
+                with log.audit_trail.act("bus.configure", self.config.to_dict()):
+                    pass
+        except BaseException:
+            if not was_open:
+                store.close()
+            raise
         return log
 
     # Publishing

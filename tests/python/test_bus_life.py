@@ -91,6 +91,19 @@ def test_a_failed_opening_leaves_the_lock_free(tmp_path):
     assert not isinstance(caught.value, aresbus.LogLockedError)
 
 
+def test_an_opening_that_cannot_be_recorded_leaves_the_lock_free(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise aresbus.DiskFullError("no room")
+
+    bus = lenient(tmp_path)
+    aresbus.open(tmp_path).close()
+    monkeypatch.setattr("aresbus.audit.AuditTrail._begin", refuse)
+    assert run(bus.initialize()) is False
+    assert isinstance(bus.last_error, aresbus.DiskFullError)
+    monkeypatch.undo()
+    aresbus.open(tmp_path).close()
+
+
 # Running
 
 
