@@ -13,7 +13,10 @@ import weakref
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from aresbus import _core
+from aresbus import (
+    _core,
+    events as _,  # noqa: F401 - hands the engine what the events of a log are made of
+)
 from aresbus._core import Durability, ManualClock
 from aresbus._typing import override
 from aresbus.audit import AuditTrail

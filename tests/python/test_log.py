@@ -160,3 +160,17 @@ def test_log_is_the_engines_log(tmp_path):
         assert isinstance(log, aresbus.Log)
         assert isinstance(log, _core.Log)
         assert log.durability == "interval"
+
+
+def test_the_native_door_needs_no_other_import(tmp_path):
+    text = (
+        "import sys, aresbus\n"
+        "with aresbus.open(sys.argv[1]) as log:\n"
+        "    log.append('risk_alert', 1, source='s')\n"
+        "    (event,) = log.read()\n"
+        "    assert event.metadata.source == 's' and event.event_type.name == 'RISK_ALERT'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text, str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
