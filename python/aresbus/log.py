@@ -70,6 +70,7 @@ class Log(_core.Log):
             self = super().__new__(cls, path, **options)
             self._trail = None
         else:
+            _check(path, options)
             trail = _trail_of(os.fspath(path), reason, force_filesystem=force_filesystem)
             try:
                 with trail.act("log.open", _plain_options(options)) as result:
@@ -163,6 +164,14 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
         audit=audit,
         reason=reason,
     )
+
+
+def _check(path: str | os.PathLike[str], options: dict[str, Any]) -> None:
+    """Refuse what the engine would refuse, before the trail makes the first folder. Raises ConfigError, TypeError."""
+    if not os.fspath(path):
+        _core.Log(path, **options)
+    # The engine checks its options at each opening; in memory one leaves nothing behind.
+    _core.Log(None, **options).close()
 
 
 def _trail_of(path: str, reason: str, *, force_filesystem: bool) -> AuditTrail:
