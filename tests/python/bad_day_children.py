@@ -6,6 +6,9 @@ Owns no check. A child says on stdout, one line at a time and at once, what its 
 import asyncio
 import os
 import sys
+import threading
+from itertools import count
+from typing import Literal
 
 import aresbus
 from aresbus import DiskFullError, EnhancedEventBus, StorageError
@@ -47,6 +50,115 @@ def as_user(uid: str, path: str) -> None:
                 say(f"read {sum(1 for _ in log.read())}")
         except StorageError as error:
             say(f"{type(error).__name__} {error.code} {error.errno} {error.path}")
+
+
+def append(path: str) -> None:
+    """Append for ever, saying each number once it is stored."""
+    with aresbus.open(path) as log:
+        say("begun")
+        for number in count():
+            log.append("note", number)
+            say(number)
+
+
+def append_durably(path: str) -> None:
+    """The same, each one on the disk."""
+    with aresbus.open(path, durability="group") as log:
+        say("begun")
+        for number in count():
+            log.append("note", number)
+            say(number)
+
+
+def append_many(path: str) -> None:
+    """The same, a hundred at once, of which the first is said."""
+    with aresbus.open(path) as log:
+        say("begun")
+        for number in count(0, 100):
+            log.append_many([("note", number + one) for one in range(100)])
+            say(number)
+
+
+def append_in_threads(path: str) -> None:
+    """Two threads append without a pause beside the main thread, which says what it stored itself."""
+    stopping = threading.Event()
+
+    def work(first: int) -> None:
+        for number in count(first, 3):
+            if stopping.is_set():
+                break
+            log.append("note", number)
+
+    with aresbus.open(path) as log:
+        threads = [threading.Thread(target=work, args=(first,)) for first in (1, 2)]
+        for thread in threads:
+            thread.start()
+        try:
+            say("begun")
+            for number in count(0, 3):
+                log.append("note", number)
+                say(number)
+        finally:
+            stopping.set()
+            for thread in threads:
+                thread.join()
+
+
+def follow(path: str, mode: Literal["rw", "r"] = "rw") -> None:
+    """Wait at the end of a log for what never comes."""
+    with aresbus.open(path, mode=mode) as log:
+        events = log.follow()
+        for _ in range(5):
+            next(events)
+        say("waiting")
+        next(events)
+
+
+def follow_as_reader(path: str) -> None:
+    """The same in a reader."""
+    follow(path, "r")
+
+
+def wait(path: str) -> None:
+    """Wait for an event beyond the last."""
+    with aresbus.open(path) as log:
+        say("waiting")
+        log.wait(log.last_seq)
+
+
+def wait_durable_never(path: str) -> None:
+    """Wait until an event is durable that nobody appends."""
+    with aresbus.open(path) as log:
+        say("waiting")
+        log.wait_durable(1_000_000)
+
+
+async def _publish(bus: EnhancedEventBus) -> None:
+    for number in count():
+        await bus.publish("risk_alert", number)
+        say(number)
+
+
+def enter_bus(path: str) -> None:
+    """Publish for ever on a bus that was entered."""
+
+    async def act() -> None:
+        async with EnhancedEventBus({"event_bus": {"storage_path": path}}) as bus:
+            bus.subscribe("risk_alert", lambda event: None)
+            await _publish(bus)
+
+    asyncio.run(act())
+
+
+def run_bus(path: str) -> None:
+    """Publish for ever beside run(), and drop the bus without stop when interrupted."""
+
+    async def act() -> None:
+        bus = EnhancedEventBus({"event_bus": {"storage_path": path}})
+        bus.subscribe("risk_alert", lambda event: None)
+        await asyncio.gather(bus.run(), _publish(bus))
+
+    asyncio.run(act())
 
 
 def open_r(path: str) -> None:
