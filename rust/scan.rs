@@ -116,7 +116,7 @@ struct Cursor {
 
 /// Where one step of a scan got to.
 enum Progress {
-    Event(Fixed),
+    Match(StoredEvent),
     Moved,
     Nothing,
 }
@@ -262,27 +262,11 @@ impl Scan {
         loop {
             match self.progress()? {
                 Progress::Nothing => return Ok(None),
+                Progress::Match(event) => return Ok(Some(event)),
+                Progress::Moved if self.is_done() => return Ok(None),
                 Progress::Moved => {}
-                Progress::Event(fixed) => {
-                    if let Some(event) = self.accept(fixed) {
-                        return Ok(Some(event));
-                    }
-                    if self.is_done() {
-                        return Ok(None);
-                    }
-                }
             }
         }
-    }
-
-    fn accept(&mut self, fixed: Fixed) -> Option<StoredEvent> {
-        let cursor = self.cursor.as_ref()?;
-        if fixed.seq < self.next_seq || self.filter.up_to.is_some_and(|last| fixed.seq > last) {
-            return None;
-        }
-        self.next_seq = fixed.seq + 1;
-        let view = cursor.walk.view(fixed).ok()?;
-        self.filter.accepts(&view).then(|| stored(&cursor.segment, &cursor.walk, fixed))
     }
 
     fn progress(&mut self) -> Result<Progress> {
@@ -299,8 +283,19 @@ impl Scan {
         };
         let mut fault = None;
         if !cursor.is_ended {
-            match cursor.walk.step() {
-                Step::Event(fixed) => return Ok(Progress::Event(fixed)),
+            let (wanted, filter) = (self.next_seq..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
+            let mut is_match = false;
+            match cursor
+                .walk
+                .step_with(|view| is_match = wanted.contains(&view.seq()) && filter.accepts(view))
+            {
+                Step::Event(fixed) => {
+                    if wanted.contains(&fixed.seq) {
+                        self.next_seq = fixed.seq + 1;
+                    }
+                    let event = is_match.then(|| stored(&cursor.segment, &cursor.walk, fixed));
+                    return Ok(event.map_or(Progress::Moved, Progress::Match));
+                }
                 Step::End { .. } => cursor.is_ended = true,
                 Step::Pending => cursor.stuck_at = Some(0),
                 Step::Fault(found) => {

@@ -222,6 +222,11 @@ impl Walk {
 
     /// Goes to the next event, the end, or as far as it can. Stays where it is unless it found an event or the end.
     pub fn step(&mut self) -> Step {
+        self.step_with(|_| ())
+    }
+
+    /// As [`Walk::step`]; `look` sees the event, which is decoded once, before the walk goes on.
+    pub fn step_with(&mut self, mut look: impl FnMut(&RecordView<'_>)) -> Step {
         loop {
             let fixed = match self.load(self.position.offset) {
                 Ok(Some(fixed)) => fixed,
@@ -232,7 +237,10 @@ impl Walk {
                 return Step::Fault(RecordFault::Content("its position is out of order"));
             }
             let found = match fixed.kind {
-                Kind::Event => self.view(fixed).map(|_| Some(Step::Event(fixed))),
+                Kind::Event => self.view(fixed).map(|view| {
+                    look(&view);
+                    Some(Step::Event(fixed))
+                }),
                 Kind::End => Ok(Some(Step::End { next_segment: fixed.aggregate_prev.unwrap_or(0) })),
                 Kind::BatchHead => self.check_batch(fixed).map(|()| None),
                 Kind::Dictionary => self.learn_name(fixed).map(|()| None),

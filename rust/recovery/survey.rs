@@ -9,11 +9,11 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     error::{Error, Result},
     format::{
-        Fixed, RecordFault,
+        RecordFault, RecordView,
         meta::{Mark, Meta},
     },
     place::{Listing, OpenedSegment, Place},
-    segment::{Position, Segment, Step, Walk, note_mark},
+    segment::{Position, Segment, Step, note_mark},
     tail::{Head, Heads},
 };
 
@@ -219,11 +219,11 @@ impl Survey {
             ));
         }
         let mut marks = Vec::new();
+        let heads = &mut self.heads;
         let stop = loop {
-            match walk.step() {
+            match walk.step_with(|view| note_head(heads, view)) {
                 Step::Event(fixed) => {
                     note_mark(&mut marks, fixed.seq, walk.record_offset);
-                    self.note_head(&walk, fixed);
                     self.event_count += 1;
                 }
                 stop => break stop,
@@ -232,15 +232,6 @@ impl Survey {
         self.end = walk.position.clone();
         segment.learn(&walk.position, marks);
         Ok(stop)
-    }
-
-    fn note_head(&mut self, walk: &Walk, fixed: Fixed) {
-        if let Ok(view) = walk.view(fixed)
-            && let Some(id) = view.aggregate_id
-        {
-            let head = Head { seq: fixed.seq, version: fixed.aggregate_version };
-            id.with_text(|text| self.heads.set(text, head));
-        }
     }
 
     /// A torn tail is at or above the watermark; everything else is damage.
@@ -260,6 +251,13 @@ impl Survey {
         };
         let why = format!("{what}, below the watermark (segment {}, byte {})", mark.segment, mark.offset);
         Err(Error::corrupt(&segment.path, offset, why))
+    }
+}
+
+fn note_head(heads: &mut Heads, view: &RecordView<'_>) {
+    if let Some(id) = view.aggregate_id {
+        let head = Head { seq: view.fixed.seq, version: view.fixed.aggregate_version };
+        id.with_text(|text| heads.set(text, head));
     }
 }
 
