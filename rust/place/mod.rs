@@ -8,7 +8,7 @@ mod segments;
 mod snapshots;
 
 use std::{
-    io::ErrorKind,
+    io::ErrorKind::{self, PermissionDenied, ReadOnlyFilesystem},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -80,6 +80,27 @@ impl Place {
         for dir in [self.path.clone(), self.segments_dir()] {
             self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
         }
+        self.sync_dir(&self.path)
+    }
+
+    /// Makes the way to the log's directory durable: whoever made one of its parents may have died before this.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_parents(&self) -> Result<()> {
+        for dir in self.path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()) {
+            match self.vfs.sync_dir(dir) {
+                // Where we may not even look, we made nothing.
+                Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => break,
+                done => done.map_err(|error| Error::io(dir, "sync the directory", error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory inside the log's; durable on return.
+    fn make_dir(&self, dir: &Path) -> Result<()> {
+        self.vfs.create_dir(dir).map_err(|error| Error::io(dir, "make the directory", error))?;
         self.sync_dir(&self.path)
     }
 

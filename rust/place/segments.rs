@@ -174,8 +174,7 @@ impl Place {
     /// [`Error::DiskFull`], [`Error::Io`].
     pub fn quarantine_tail(&self, segment: u64, offset: u64, bytes: &[u8]) -> Result<String> {
         let dir = self.quarantine_dir();
-        self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
-        self.sync_dir(&self.path)?;
+        self.make_dir(&dir)?;
         for attempt in 0.. {
             let name = names::quarantined_tail(segment, offset, attempt);
             match self.vfs.open(&dir.join(&name), false) {
@@ -209,7 +208,7 @@ impl Place {
     /// [`Error::Io`].
     pub fn quarantine_segment(&self, number: u64) -> Result<String> {
         let dir = self.quarantine_dir();
-        self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
+        self.make_dir(&dir)?;
         let name = names::segment(number);
         let from = self.segment_path(number);
         self.vfs.rename(&from, &dir.join(&name)).map_err(|error| Error::io(from, "quarantine", error))?;

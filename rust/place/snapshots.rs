@@ -24,7 +24,7 @@ impl Place {
         payload: &[u8],
     ) -> Result<()> {
         let dir = self.snapshots_dir();
-        self.vfs.create_dir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
+        self.make_dir(&dir)?;
         let bytes = Blob { log_id, seq, key: aggregate_id, payload }.encode();
         let name = names::snapshot(aggregate_id, seq);
         self.replace(&dir, &format!("{name}.tmp"), &name, &bytes)?;

@@ -160,6 +160,8 @@ fn create(
         cut: None,
         created_ns: clock.now_ns(),
     };
+    // ORDER: META makes it a log; by then the way to it is durable.
+    place.sync_parents()?;
     place.create_meta(&meta)?;
     let segment = begin_segment(place, options, clock, &mut meta, 0, None)?;
     let start = starting_at(meta, vec![segment], Heads::default(), lock);
