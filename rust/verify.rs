@@ -7,13 +7,16 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     error::{Error, Result},
-    format::Fixed,
+    format::RecordView,
     place::Place,
     recovery::survey,
     segment::{Segment, Step, Walk},
     tail::{Head, Heads},
     vfs::disk::Disk,
 };
+
+/// Kind of the finding that is no damage: what a crash left unfinished.
+const TORN_TAIL: &str = "torn tail";
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
         Ok(Some(found)) => {
             if let (Some(fault), Some(last)) = (&found.fault, found.segments.last()) {
                 verification.warn(
-                    "torn tail",
+                    TORN_TAIL,
                     &last.path,
                     found.end.offset as u64,
                     Some(found.end.next_seq),
@@ -102,7 +105,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
             for number in &found.cut_off {
                 let path = place.segment_path(*number);
                 verification.warn(
-                    "torn tail",
+                    TORN_TAIL,
                     &path,
                     0,
                     Some(found.end.next_seq),
@@ -118,18 +121,21 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
     for name in &listing.stray {
         verification.warn("stray file", &place.path.join(name), 0, None, "the file is none of a log's");
     }
-    let mut chains = Chains::default();
+    let mut segments = Vec::new();
     for number in listing.segments {
         let Some(log_id) = log_id.or_else(|| place.own_id_of_segment(number)) else { continue };
         match place.open_segment(number, &log_id) {
             Ok(opened) => {
-                if let Some(entry) = opened.entry {
-                    let segment = Segment::new(opened.path, opened.header, entry);
-                    verification.walk(place, &segment, &mut chains)?;
-                }
+                let entered = opened.entry.map(|entry| Segment::new(opened.path, opened.header, entry));
+                segments.extend(entered);
             }
             Err(error) => verification.note_error("segment", error)?,
         }
+    }
+    let mut chains = Chains::default();
+    let followers = segments.iter().skip(1).map(Some).chain([None]);
+    for (segment, next) in segments.iter().zip(followers) {
+        verification.walk(place, segment, next, &mut chains)?;
     }
     Ok(verification)
 }
@@ -143,10 +149,17 @@ struct Chains {
 }
 
 impl Chains {
+    /// Behind a gap nothing is known of the aggregates any more; the gap itself was noted where it began.
+    fn enter(&mut self, segment: &Segment) {
+        if self.next_seq != Some(segment.entry.first_seq) {
+            *self = Self { first_seq: segment.entry.first_seq, ..Self::default() };
+        }
+    }
+
     /// What is wrong with an event's place in its aggregate.
-    fn check(&mut self, walk: &Walk, fixed: Fixed) -> Option<String> {
-        let view = walk.view(fixed).ok()?;
+    fn check(&mut self, view: &RecordView<'_>) -> Option<String> {
         let id = view.aggregate_id?;
+        let fixed = view.fixed;
         let head = id.with_text(|text| self.heads.get(text));
         let expected = (head.map(|head| head.seq), Head::next_version(head));
         let found = (fixed.aggregate_prev, fixed.aggregate_version);
@@ -160,34 +173,66 @@ impl Chains {
 }
 
 impl Verification {
-    fn walk(&mut self, place: &Place, segment: &Segment, chains: &mut Chains) -> Result<()> {
+    fn walk(
+        &mut self,
+        place: &Place,
+        segment: &Segment,
+        next: Option<&Segment>,
+        chains: &mut Chains,
+    ) -> Result<()> {
         let mut walk = match segment.walk(&*place.vfs) {
             Ok(walk) => walk,
             Err(error) => return self.note_error("segment", error),
         };
-        match chains.next_seq {
-            None => chains.first_seq = segment.entry.first_seq,
-            Some(next) if next != segment.entry.first_seq => {
-                let what = format!(
-                    "the segment begins at {}, the one before ends at {next}",
-                    segment.entry.first_seq
-                );
-                self.note("position", &segment.path, 0, &what);
-            }
-            Some(_) => {}
-        }
+        chains.enter(segment);
         self.segments += 1;
-        while let Step::Event(fixed) = walk.step() {
-            self.events += 1;
-            if let Some(what) = chains.check(&walk, fixed) {
-                self.note_event("chain", &segment.path, walk.record_offset as u64, fixed.seq, &what);
+        let stop = loop {
+            let mut broken = None;
+            match walk.step_with(|view| broken = chains.check(view)) {
+                Step::Event(fixed) => {
+                    self.events += 1;
+                    if let Some(what) = broken {
+                        self.note_event("chain", &segment.path, walk.record_offset as u64, fixed.seq, &what);
+                    }
+                }
+                stop => break stop,
             }
-        }
+        };
         chains.next_seq = Some(walk.position.next_seq);
+        self.judge(segment, next, &walk, &stop);
         self.records += walk.record_count;
         self.skipped_records += walk.skipped_records;
         self.bytes += walk.position.offset as u64;
         Ok(())
+    }
+
+    /// Where a walk may stop: at the end record, at a cut that the next segment names, at the torn tail that the survey
+    /// found, and where nothing was written yet.
+    fn judge(&mut self, segment: &Segment, next: Option<&Segment>, walk: &Walk, stop: &Step) {
+        let offset = walk.position.offset as u64;
+        let path = segment.path.display().to_string();
+        let is_torn_tail =
+            |finding: &Finding| finding.kind == TORN_TAIL && finding.path == path && finding.offset == offset;
+        let goes_on = next.is_some_and(|next| {
+            next.entry.prev_segment == segment.header.number && next.entry.prev_end == offset
+        });
+        let what = match stop {
+            Step::Fault(fault) if !goes_on && !self.findings.iter().any(is_torn_tail) => fault.to_string(),
+            Step::Pending | Step::End { .. } if !goes_on && next.is_some() => {
+                "the records end here, the next segment says otherwise".to_owned()
+            }
+            _ => return,
+        };
+        let last_seq = next.and_then(|next| next.entry.first_seq.checked_sub(1));
+        self.push(Finding {
+            severity: Severity::Error,
+            kind: "record",
+            path,
+            offset,
+            first_seq: Some(walk.position.next_seq),
+            last_seq: last_seq.filter(|last| *last >= walk.position.next_seq),
+            message: what,
+        });
     }
 
     fn note_meta_copies(&mut self, place: &Place) -> Result<()> {
@@ -209,40 +254,42 @@ impl Verification {
     }
 
     fn note(&mut self, kind: &'static str, path: &Path, offset: u64, message: &str) {
-        self.push(Severity::Error, kind, path, offset, None, message);
+        self.push(Finding::new(Severity::Error, kind, path, offset, None, message));
     }
 
     fn note_event(&mut self, kind: &'static str, path: &Path, offset: u64, seq: u64, message: &str) {
-        self.push(Severity::Error, kind, path, offset, Some(seq), message);
+        self.push(Finding::new(Severity::Error, kind, path, offset, Some(seq), message));
     }
 
     fn warn(&mut self, kind: &'static str, path: &Path, offset: u64, seq: Option<u64>, message: &str) {
-        self.push(Severity::Warning, kind, path, offset, seq, message);
+        self.push(Finding::new(Severity::Warning, kind, path, offset, seq, message));
     }
 
-    fn push(
-        &mut self,
+    /// One place is one finding: what is learnt of it later is added to it.
+    fn push(&mut self, finding: Finding) {
+        let is_same = |known: &&mut Finding| {
+            (&known.path, known.offset, known.severity) == (&finding.path, finding.offset, finding.severity)
+        };
+        match self.findings.iter_mut().find(is_same) {
+            Some(known) => {
+                known.first_seq = known.first_seq.or(finding.first_seq);
+                known.last_seq = known.last_seq.or(finding.last_seq);
+            }
+            None => self.findings.push(finding),
+        }
+    }
+}
+
+impl Finding {
+    fn new(
         severity: Severity,
         kind: &'static str,
         path: &Path,
         offset: u64,
         seq: Option<u64>,
         message: &str,
-    ) {
+    ) -> Self {
         let path = path.display().to_string();
-        let message = message.to_owned();
-        let is_known =
-            |known: &Finding| known.path == path && known.offset == offset && known.message == message;
-        if !self.findings.iter().any(is_known) {
-            self.findings.push(Finding {
-                severity,
-                kind,
-                path,
-                offset,
-                first_seq: seq,
-                last_seq: seq,
-                message,
-            });
-        }
+        Self { severity, kind, path, offset, first_seq: seq, last_seq: seq, message: message.to_owned() }
     }
 }

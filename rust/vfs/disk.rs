@@ -18,6 +18,9 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
 use super::{File, Filesystem, Lock, Vfs};
 use crate::map::Memory;
 
+/// `O_NONBLOCK` of Linux' asm-generic/fcntl.h, which x86-64 and aarch64 share.
+const NONBLOCK: i32 = 0o4000;
+
 /// Files as the operating system has them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
@@ -28,7 +31,12 @@ impl Vfs for Disk {
     }
 
     fn open(&self, path: &Path, writable: bool) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(DiskFile(OpenOptions::new().read(true).write(writable).open(path)?)))
+        // A fifo in the place of a file would make us wait for its other end.
+        let file = OpenOptions::new().read(true).write(writable).custom_flags(NONBLOCK).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        Ok(Arc::new(DiskFile(file)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -157,11 +157,6 @@ def test_no_iterator_steps_over_damage(long_log):
         flip(segment, RECORDS_OFFSET + 20_000)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="verify walks each segment but drops what stops the walk (rust/verify.rs, Verification::walk ignores "
-    "Step::Fault): only the first damaged segment, which the opening's survey meets, becomes a finding",
-)
 def test_verify_finds_the_damage_of_every_segment_not_of_the_first(long_log):
     damaged = [segment_files(long_log)[number] for number in (1, 3, -1)]
     for segment in damaged:
@@ -172,11 +167,6 @@ def test_verify_finds_the_damage_of_every_segment_not_of_the_first(long_log):
     assert places >= {(str(segment), True) for segment in damaged}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="findings of kind 'opening' carry no first_seq and last_seq (rust/verify.rs, note_error), "
-    "though reports.Finding promises the events it may touch",
-)
 def test_a_finding_says_which_events_it_touches(long_log):
     flip(segment_files(long_log)[1], RECORDS_OFFSET + 2000)
     (finding,) = [one for one in aresbus.verify(long_log)["findings"] if one["kind"] == "opening"]

@@ -197,11 +197,6 @@ def test_what_only_writers_need_keeps_no_reader_away(log, place, thing):
     assert numbers(log) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="opening a fifo for reading waits for a writer: rust/vfs/disk.rs opens without O_NONBLOCK and takes what is no "
-    "regular file",
-)
 def test_a_fifo_is_no_reason_to_wait_for_ever(tmp_path):
     acts = []
     for number, (place, act) in enumerate(
