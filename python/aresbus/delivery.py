@@ -20,7 +20,7 @@ from aresbus.errors import HandlerError, TruncatedError
 from aresbus.events import EventStatus
 from aresbus.metrics import Counters
 from aresbus.subscriptions import PARKED_LIMIT, Callback, Subscription
-from aresbus.troubles import Troubles
+from aresbus.troubles import Troubles, described
 
 __all__ = ["Delivery"]
 
@@ -82,7 +82,8 @@ class Delivery:
 
     def add(self, event_type: str, callback: Callback) -> Subscription:
         """Subscribe to what is appended from now on. From any thread."""
-        last = None if self.log is None else self.log.last_seq
+        log = self.log
+        last = None if log is None or log.is_closed else log.last_seq
         made = Subscription(event_type, callback, 0 if last is None else last + 1, self)
         with self._changing:
             # A new dict and a new list: the loop may be walking the old ones.
@@ -287,7 +288,7 @@ class Delivery:
         self.counters.deliveries_failed += 1
         self.troubles.report(
             f"handler {subscription.name}",
-            f"{subscription.name} failed on {event!r}: {error!r}",
+            f"{subscription.name} failed on {event!r}: {described(error)}",
             level=logging.WARNING,
         )
         if event._status() is EventStatus.PROCESSED:  # noqa: SLF001 - the engine keeps it for us
@@ -308,7 +309,7 @@ class Delivery:
     def _park(self, subscription: Subscription, event: Event, error: BaseException) -> None:
         attempts = self.config.max_retry_count + 1
         parked = HandlerError(
-            f"{subscription.name} failed {attempts} times on {event!r}, at last with {error!r}",
+            f"{subscription.name} failed {attempts} times on {event!r}, at last with {described(error)}",
             handler=subscription.name,
             seq=event.seq,
             event_id=event.event_id,

@@ -21,7 +21,7 @@ from aresbus.events import EventSnapshot, EventType
 from aresbus.metrics import Counters
 from aresbus.snapshot_record import METRICS, STATE, StoredSnapshot
 from aresbus.store import IEventStore, LogEventStore
-from aresbus.troubles import Troubles
+from aresbus.troubles import Troubles, described
 
 __all__ = ["Reducer", "Reducers", "Snapshots"]
 
@@ -210,7 +210,7 @@ class Snapshots:
             await act
         except Exception as error:  # noqa: BLE001 - a reducer is the user's code; a snapshot is only a cache
             self._troubles.report(
-                f"snapshot {aggregate_id}", f"no snapshot of {aggregate_id}: {error!r}", error
+                f"snapshot {aggregate_id}", f"no snapshot of {aggregate_id}: {described(error)}", error
             )
 
     def _stored(self, aggregate_id: str, last: Event, state: dict[str, Any]) -> StoredSnapshot:

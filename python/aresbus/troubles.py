@@ -11,7 +11,7 @@ from typing import Any
 
 from aresbus.errors import AresbusError
 
-__all__ = ["Troubles"]
+__all__ = ["Troubles", "described"]
 
 QUIET_SECONDS = 5.0
 """After the first lines of a kind, one line in this time at most."""
@@ -49,7 +49,7 @@ class Troubles:
         """The last error as text, for status reports."""
         if self.last is None:
             return None
-        return str(self.last) if isinstance(self.last, AresbusError) else repr(self.last)
+        return str(self.last) if isinstance(self.last, AresbusError) else described(self.last)
 
     def _held_back(self, kind: str) -> int:
         """How many lines of this kind were held back before this one; -1: this one is held back too."""
@@ -64,10 +64,18 @@ class Troubles:
         return -1
 
 
+def described(error: BaseException) -> str:
+    """The error's repr, or its class where an exception of the user's has none that works."""
+    try:
+        return repr(error)
+    except Exception:  # noqa: BLE001 - the user's code, on our way to report a failure of the user's code
+        return f"{type(error).__name__} (its repr fails)"
+
+
 def _without_frames(error: BaseException) -> BaseException:
     """A copy: the frames of the original would keep the bus, and with it the log and its lock, alive."""
     try:
         bare = copy.copy(error)
     except Exception:  # noqa: BLE001 - an exception class of the user's that cannot be copied
-        bare = RuntimeError(repr(error))
+        bare = RuntimeError(described(error))
     return bare.with_traceback(None)
