@@ -127,7 +127,9 @@ def test_nesting_without_end_is_refused_however_deep(log):
 
 @pytest.mark.parametrize("text", ODD_BUT_FINE, ids=ascii)
 def test_odd_text_comes_back_as_it_was_wherever_it_stands(log, text):
-    words = dict.fromkeys(("source", "correlation_id", "causation_id", "aggregate_id", "event_id", "schema_version"), text)
+    words = dict.fromkeys(
+        ("source", "correlation_id", "causation_id", "aggregate_id", "event_id", "schema_version"), text
+    )
     log.append(text, {text: [text]}, tags={text: text}, **words)
     (event,) = log.read(after=0, types=[text])
     assert (event.event_type, event.data, event.tags) == (text, {text: [text]}, {text: text})
