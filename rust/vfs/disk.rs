@@ -13,7 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs};
+use rustix::{
+    fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs},
+    io::Errno,
+};
 
 use super::{File, Filesystem, Lock, Vfs};
 use crate::map::Memory;
@@ -33,8 +36,10 @@ impl Vfs for Disk {
     fn open(&self, path: &Path, writable: bool) -> io::Result<Arc<dyn File>> {
         // A fifo in the place of a file would make us wait for its other end.
         let file = OpenOptions::new().read(true).write(writable).custom_flags(NONBLOCK).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        match file.metadata()?.file_type() {
+            kind if kind.is_file() => {}
+            kind if kind.is_dir() => return Err(Errno::ISDIR.into()),
+            _ => return Err(Errno::NXIO.into()),
         }
         Ok(Arc::new(DiskFile(file)))
     }
@@ -69,7 +74,7 @@ impl Vfs for Disk {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 return Ok(Err(fs::read_to_string(path).unwrap_or_default()));
             }
             Err(error) => return Err(error.into()),
@@ -135,7 +140,7 @@ impl File for DiskFile {
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         loop {
             match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 answer => return Ok(answer?),
             }
         }
