@@ -4,14 +4,16 @@ Owns no test. A file system of our own needs root and the right to mount; where 
 skipped.
 """
 
+import io
 import pickle
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import aresbus
 import pytest
+from aresbus.cli import main
 from aresbus.cli.pages import PAGES
 
 CHILDREN = str(Path(__file__).with_name("bad_day_children.py"))
@@ -86,12 +88,22 @@ def flip(path, offset, bit=0) -> None:
         file.write(bytes([byte ^ 1 << bit]))
 
 
-def aresbus_command(*arguments, **options) -> subprocess.CompletedProcess[str]:
-    """One command line, to its end."""
+def aresbus_command(*arguments) -> subprocess.CompletedProcess[str]:
+    """One command line, to its end, in this process: a third of a second less."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(one) for one in arguments])
+    texts = []
+    for stream in (out, err):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())
+    return subprocess.CompletedProcess(arguments, code, *texts)
+
+
+def aresbus_process(*arguments) -> subprocess.CompletedProcess[str]:
+    """One command line, to its end, in a process of its own."""
     command = [sys.executable, "-m", "aresbus", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, **options
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 @contextmanager

@@ -13,7 +13,16 @@ import aresbus
 import pytest
 from aresbus import DiskFullError, EnhancedEventBus
 from aresbus.testing import settled
-from bad_day_support import Mount, aresbus_command, check_error, child, heard, numbers, refused
+from bad_day_support import (
+    Mount,
+    aresbus_command,
+    aresbus_process,
+    check_error,
+    child,
+    heard,
+    numbers,
+    refused,
+)
 from bus_support import make_bus, run, until
 
 SMALL = {"segment_bytes": 64 * 1024}
@@ -177,7 +186,7 @@ def test_no_room_for_a_new_log(disk, ballast):
 def test_the_command_line_stops_says_where_and_what_was_stored_stays(disk, tmp_path):
     text = '%d {"stream":"btcusdt@trade","x":"' + BIG + '"}\n'
     (tmp_path / "feed").write_text("".join(text % line for line in range(2_000)))
-    done = aresbus_command("record", tmp_path / "feed", "--log", disk / "log", "--source", "s")
+    done = aresbus_process("record", tmp_path / "feed", "--log", disk / "log", "--source", "s")
     assert done.returncode == 2
     assert "[AB0002]" in done.stderr
     assert "stopped at line" in done.stderr

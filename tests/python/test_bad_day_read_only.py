@@ -9,7 +9,16 @@ from pathlib import Path
 import aresbus
 import pytest
 from aresbus import EnhancedEventBus, StorageError, setup_enhanced_event_bus
-from bad_day_support import Mount, aresbus_command, check_error, child, make_log, numbers, refused
+from bad_day_support import (
+    Mount,
+    aresbus_command,
+    aresbus_process,
+    check_error,
+    child,
+    make_log,
+    numbers,
+    refused,
+)
 from bus_support import make_bus, run
 
 NOBODY = 65534
@@ -65,7 +74,7 @@ def test_the_command_line_reads_and_says_why_it_cannot_write(log, tmp_path):
         ("record", tmp_path / "feed", "--log", log, "--source", "s"),
         ("demo", "--log", log.parent / "new"),
     ):
-        done = aresbus_command(*arguments)
+        done = aresbus_process(*arguments)
         assert done.returncode == 2
         assert "[AB0001]" in done.stderr
         assert str(log.parent) in done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import aresbus
 import pytest
 from aresbus import EnhancedEventBus, LogLockedError, setup_enhanced_event_bus
-from bad_day_support import aresbus_command, check_error, child, heard, make_log, numbers, refused
+from bad_day_support import aresbus_process, check_error, child, heard, make_log, numbers, refused
 from bus_support import make_bus, run, until
 
 
@@ -132,7 +132,7 @@ def test_the_command_line_says_who_holds_it(tmp_path):
     log = make_log(tmp_path / "log")
     (tmp_path / "feed").write_text('1 {"a":1}\n')
     with aresbus.open(log):
-        done = aresbus_command("record", tmp_path / "feed", "--log", log, "--source", "s")
+        done = aresbus_process("record", tmp_path / "feed", "--log", log, "--source", "s")
     assert done.returncode == 2
     assert "[AB0003]" in done.stderr
     assert f"process {os.getpid()}" in done.stderr
