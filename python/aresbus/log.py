@@ -179,8 +179,9 @@ def _trail_of(path: str, reason: str, *, force_filesystem: bool) -> AuditTrail:
         return AuditTrail(path, reason=reason, force_filesystem=force_filesystem)
     except LogLockedError as locked:
         # Whoever writes the log holds its trail too, and it is the log that the caller asked for.
+        holder = "an unknown process" if locked.pid is None else f"process {locked.pid}"
         raise LogLockedError(
-            f"{path} is open for writing in process {locked.pid}",
+            f"{path} is open for writing in {holder}",
             path=path,
             pid=locked.pid,
             host=locked.host,

@@ -1,6 +1,7 @@
 """A second writer, in this process and in another: refused by name, the first one undisturbed; a dead one leaves no lock."""
 
 import asyncio
+import fcntl
 import gc
 import os
 import subprocess
@@ -56,6 +57,19 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
         holder.wait()
         with aresbus.open(log) as next_writer:
             assert [event.data for event in next_writer.read()] == [0, 1, 2, 3, 4, "held"]
+
+
+@pytest.mark.parametrize("name", ["LOCK", "audit/LOCK"])
+def test_a_holder_that_left_no_word_is_an_unknown_process(tmp_path, name):
+    log = make_log(tmp_path / "log")
+    with (log / name).open("r+") as lock:
+        lock.truncate(0)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with refused(
+            LogLockedError, log, "unknown process", path=str(log), pid=None, host=None, started=None
+        ):
+            aresbus.open(log)
+    aresbus.open(log).close()
 
 
 def test_many_at_once_one_wins(tmp_path):
