@@ -193,9 +193,8 @@ impl Scan {
     /// # Errors
     /// [`Error::Truncated`] where it is no longer kept, [`Error::Corrupt`] where it should be and is not.
     pub fn fetch(&self, seq: u64) -> Result<StoredEvent> {
-        let first_seq = self.shelf.first_seq();
-        let segment =
-            self.shelf.holding(seq).filter(|_| seq >= first_seq).ok_or(Error::Truncated { first_seq })?;
+        let segment = self.shelf.holding(seq).ok_or(Error::Truncated { first_seq: 0 })?;
+        refuse_if_dropped(&segment, seq)?;
         let mut walk = segment.walk_near(&*self.shelf.place.vfs, seq)?;
         loop {
             match walk.step() {
@@ -252,8 +251,10 @@ impl Scan {
 
     fn next_match(&mut self) -> Result<Option<StoredEvent>> {
         while let Some(chain) = &mut self.chain {
-            let Some(seq) = chain.pop_front() else { return Ok(None) };
+            let Some(seq) = chain.front().copied() else { return Ok(None) };
             let event = self.fetch(seq)?;
+            // Only now: after an error the next call comes to the same event.
+            self.chain.as_mut().and_then(VecDeque::pop_front);
             self.next_seq = seq + 1;
             if event.view().is_ok_and(|view| self.filter.accepts(&view)) {
                 return Ok(Some(event));
@@ -272,11 +273,8 @@ impl Scan {
     fn progress(&mut self) -> Result<Progress> {
         let vfs = &*self.shelf.place.vfs;
         let Some(cursor) = &mut self.cursor else {
-            let first_seq = self.shelf.first_seq();
-            if self.next_seq < first_seq {
-                return Err(Error::Truncated { first_seq });
-            }
             let Some(segment) = self.shelf.holding(self.next_seq) else { return Ok(Progress::Nothing) };
+            refuse_if_dropped(&segment, self.next_seq)?;
             let walk = segment.walk_near(vfs, self.next_seq)?;
             self.cursor = Some(Cursor { segment, walk, is_ended: false, stuck_at: None });
             return Ok(Progress::Moved);
@@ -308,13 +306,20 @@ impl Scan {
         let (offset, next_seq) = (cursor.walk.position.offset, cursor.walk.position.next_seq);
         // Where a recovery cut the segment, what lies behind the cut is no business of ours.
         let Some(next) = self.shelf.follower(&cursor.segment, offset) else {
+            // Without a disk a slow scan outlives its segment; what followed that one may be gone as well.
+            if self.shelf.has_dropped(&cursor.segment) {
+                self.skipped_before += cursor.walk.skipped_records;
+                self.cursor = None;
+                return Ok(Progress::Moved);
+            }
             let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
-            return match fault {
-                Some(fault) if is_committed || self.shelf.is_below_watermark(&cursor.segment, offset) => {
-                    Err(Error::corrupt(&cursor.segment.path, offset as u64, fault.to_string()))
-                }
-                _ => Ok(Progress::Nothing),
-            };
+            let is_damage =
+                is_committed || (fault.is_some() && self.shelf.is_below_watermark(&cursor.segment, offset));
+            if !is_damage {
+                return Ok(Progress::Nothing);
+            }
+            let what = fault.map_or_else(|| "the records end here".to_owned(), |fault| fault.to_string());
+            return Err(Error::corrupt(&cursor.segment.path, offset as u64, what));
         };
         self.skipped_before += cursor.walk.skipped_records;
         let walk = next.walk(vfs)?;
@@ -328,13 +333,13 @@ impl Scan {
     /// # Errors
     /// As [`Shelf::look_for_news`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
-        let end = Instant::now() + timeout;
+        let start = Instant::now();
         let mut nap = Duration::from_micros(20);
         loop {
             if self.has_news()? {
                 return Ok(true);
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return Ok(false);
             }
@@ -351,8 +356,16 @@ impl Scan {
         let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
         let is_committed =
             !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
-        Ok(is_committed || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some())
+        Ok(is_committed
+            || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some()
+            || self.shelf.has_dropped(&cursor.segment))
     }
+}
+
+/// The shelf answers with its oldest segment for anything before that.
+fn refuse_if_dropped(segment: &Segment, seq: u64) -> Result<()> {
+    let first_seq = segment.entry.first_seq;
+    if seq < first_seq { Err(Error::Truncated { first_seq }) } else { Ok(()) }
 }
 
 fn stored(segment: &Segment, walk: &Walk, fixed: Fixed) -> StoredEvent {

@@ -27,13 +27,22 @@ pub struct Shelf {
     log_id: [u8; 16],
     news: News,
     segments: RwLock<Vec<Arc<Segment>>>,
+    /// Numbers of segments behind a torn tail: they are there, entered, and none of their events counts.
+    stranded: Vec<u64>,
 }
 
 impl Shelf {
     /// A shelf of `segments`, oldest first.
     #[must_use]
     pub fn new(place: Place, log_id: [u8; 16], news: News, segments: Vec<Arc<Segment>>) -> Self {
-        Self { place, log_id, news, segments: RwLock::new(segments) }
+        Self { place, log_id, news, segments: RwLock::new(segments), stranded: Vec::new() }
+    }
+
+    /// The same, without ever taking the segments `numbers` for new.
+    #[must_use]
+    pub fn without(mut self, numbers: Vec<u64>) -> Self {
+        self.stranded = numbers;
+        self
     }
 
     /// All segments, oldest first.
@@ -71,6 +80,14 @@ impl Shelf {
         self.with(|segments| segments.iter().rev().find(follows).cloned())
     }
 
+    /// Whether `segment` went from the front; only without a disk.
+    #[must_use]
+    pub fn has_dropped(&self, segment: &Segment) -> bool {
+        self.with(|segments| {
+            segments.first().is_some_and(|first| first.header.number > segment.header.number)
+        })
+    }
+
     fn with<T>(&self, look: impl FnOnce(&[Arc<Segment>]) -> T) -> T {
         look(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -84,7 +101,8 @@ impl Shelf {
             return Ok(());
         }
         let newest = self.with(|segments| segments.last().map_or(0, |segment| segment.header.number));
-        for number in self.place.list()?.segments.into_iter().filter(|number| *number > newest) {
+        let is_news = |number: &u64| *number > newest && !self.stranded.contains(number);
+        for number in self.place.list()?.segments.into_iter().filter(is_news) {
             let opened = match self.place.open_segment(number, &self.log_id) {
                 Ok(opened) => opened,
                 // A spare of a writer that is gone; the next one removed it under our eyes.
@@ -99,8 +117,12 @@ impl Shelf {
     fn accept(&self, opened: OpenedSegment) {
         let Some(entry) = opened.entry else { return };
         self.update(|segments| {
-            let is_next = segments.last().is_none_or(|last| last.header.number < opened.header.number);
-            if is_next {
+            // They were opened one after another, so a later one may be seen entered where an earlier one was not yet:
+            // then that one is taken first, at the next look.
+            let before = segments.iter().rposition(|segment| segment.header.number == entry.prev_segment);
+            if before.is_some() || segments.is_empty() {
+                // What lies between the two was cut off.
+                segments.truncate(before.map_or(0, |at| at + 1));
                 segments.push(Arc::new(Segment::new(opened.path, opened.header, entry)));
             }
         });

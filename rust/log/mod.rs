@@ -127,11 +127,15 @@ impl Log {
         self.tail()?.append_many(events, patience).map_err(|error| self.name_conflict(error, patience))
     }
 
-    /// Adds the type of the conflicting event, so that a retry needs no second read. Outside every lock.
+    /// Adds the type of the conflicting event, so that a retry needs no second read; under group and always that event
+    /// is durable by then (R15). Outside every lock.
     fn name_conflict(&self, error: Error, patience: Patience) -> Error {
         match error {
             Error::Conflict { .. } if patience == Patience::Try => Error::WouldBlock,
             Error::Conflict { aggregate_id, expected, actual, seq: Some(seq), event_type: None } => {
+                if let Err(error) = self.tail().and_then(|tail| tail.settle_cited(seq)) {
+                    return error;
+                }
                 let found = self.read(Query::default()).and_then(|scan| scan.fetch(seq)).ok();
                 let event_type = found.and_then(|event| Some(event.view().ok()?.event_type.to_owned()));
                 Error::Conflict { aggregate_id, expected, actual, seq: Some(seq), event_type }
@@ -167,7 +171,11 @@ impl Log {
     /// # Errors
     /// As [`Log::read`].
     pub fn wait_committed(&self, after: Option<u64>, timeout: Duration) -> Result<bool> {
-        let end = Instant::now() + timeout;
+        let start = Instant::now();
+        let first = after.map_or(0, |after| after.saturating_add(1));
+        if self.tail().is_ok_and(|tail| tail.committed().next_seq > first) {
+            return self.refuse_if_closed().map(|()| true);
+        }
         let mut scan = self.follow(Query { after, ..Query::default() })?;
         loop {
             self.refuse_if_closed()?;
@@ -176,7 +184,7 @@ impl Log {
             if !batch.is_empty() {
                 return Ok(true);
             }
-            if !scan.wait(end.saturating_duration_since(Instant::now()))? {
+            if !scan.wait(timeout.saturating_sub(start.elapsed()))? {
                 return Ok(false);
             }
         }

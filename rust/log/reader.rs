@@ -39,7 +39,8 @@ impl Reader {
             survey_beside_a_writer(place)?.ok_or_else(|| Error::Missing { path: place.path.clone() })?;
         let recovery = Recovery::of(&found);
         let id = found.meta.log_id;
-        let shelf = Arc::new(Shelf::new(place.clone(), id, News::LookedFor, found.segments));
+        let shelf = Shelf::new(place.clone(), id, News::LookedFor, found.segments);
+        let shelf = Arc::new(shelf.without(found.stranded));
         let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
         let scan = Scan::new(Arc::clone(&shelf), query, None)?;
         let known = Mutex::new(Known { heads: found.heads, scan });
@@ -62,16 +63,18 @@ impl Reader {
         let mut batch: Vec<StoredEvent> = Vec::new();
         loop {
             batch.clear();
-            scan.next_batch(&mut batch, CATCH_UP_EVENTS, CATCH_UP_BYTES)?;
-            if batch.is_empty() {
-                return Ok(guard);
-            }
+            // The scan is past what it gave out, also where it then failed: the heads must not stay behind it.
+            let outcome = scan.next_batch(&mut batch, CATCH_UP_EVENTS, CATCH_UP_BYTES);
             for event in &batch {
                 let aggregate = event.view().ok().and_then(|view| view.aggregate_id);
                 let head = Head { seq: event.fixed.seq, version: event.fixed.aggregate_version };
                 if let Some(id) = aggregate {
                     id.with_text(|text| heads.set(text, head));
                 }
+            }
+            outcome?;
+            if batch.is_empty() {
+                return Ok(guard);
             }
         }
     }

@@ -64,6 +64,8 @@ impl Place {
             let reason = format!("the file is cut off, its header says {} bytes", header.file_bytes);
             return Err(Error::corrupt(path, bytes, reason));
         }
+        // ORDER: the watermark before the entry, for a writer at work stores them the other way round.
+        let watermark = self.read_watermark(&*file, &header);
         let mut entry_bytes = [0; ENTRY_BYTES];
         let mut first_record = [0; 8];
         for (offset, target) in
@@ -72,7 +74,6 @@ impl Place {
             file.read_at(offset as u64, target).map_err(|error| Error::io(&path, "read", error))?;
         }
         let is_spare = entry_bytes.iter().chain(&first_record).all(|byte| *byte == 0);
-        let watermark = self.read_watermark(&*file, &header);
         let entry = match Entry::decode(&entry_bytes, header.epoch) {
             Ok(None) if watermark.is_some() => {
                 return Err(Error::corrupt(

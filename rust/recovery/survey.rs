@@ -4,7 +4,7 @@
 //! (R16). Below it anything wrong is [`Error::Corrupt`]; at or above it the log ends there. Readers and writers, and
 //! repeated openings after further crashes, come to the same answer.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::ErrorKind, path::PathBuf, sync::Arc};
 
 use crate::{
     error::{Error, Result},
@@ -33,6 +33,8 @@ pub struct Survey {
     pub is_ended: bool,
     /// Segments behind a torn tail; none of their events can be served.
     pub cut_off: Vec<u64>,
+    /// Those of them that had been entered.
+    pub stranded: Vec<u64>,
     /// Prepared segments that nobody entered.
     pub spares: Vec<u64>,
     /// Left-overs and files that are none of ours.
@@ -73,6 +75,12 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
             Ok(listing) if !listing.segments.is_empty() => {
                 Err(Error::corrupt(place.meta_path(), 0, "META is missing, but there are segments"))
             }
+            // A directory that cannot be listed is not an empty one: nothing may be made in it.
+            Err(Error::Io { source, .. })
+                if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Err(Error::io(&place.path, "list", source))
+            }
             _ => Ok(None),
         };
     };
@@ -100,6 +108,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         fault: None,
         is_ended: false,
         cut_off,
+        stranded: Vec::new(),
         spares,
         listing,
         watermark,
@@ -193,7 +202,8 @@ impl Survey {
             break;
         }
         // ORDER: quarantined from the last to the first, so that an interrupted recovery leaves a whole chain.
-        self.cut_off.extend(chain.map(|segment| segment.header.number));
+        self.stranded = chain.map(|segment| segment.header.number).collect();
+        self.cut_off.extend(&self.stranded);
         self.cut_off.sort_unstable_by(|a, b| b.cmp(a));
         Ok(())
     }

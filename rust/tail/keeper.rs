@@ -14,13 +14,13 @@ use super::Tail;
 use crate::{
     config::Durability,
     error::{Error, Result},
-    format::segment::PAGE_BYTES,
+    format::segment::{PAGE_BYTES, RECORDS_OFFSET},
 };
 
 /// Passes without anything to sync before the watermark is stored: a quiet log is not synced twice for each event.
 const IDLE_PASSES: u32 = 10;
 /// Pages are faulted in this many bytes at a time: a larger step would hold the address space's lock for longer.
-const POPULATE_STEP_BYTES: usize = 64 * 1024;
+pub(super) const POPULATE_STEP_BYTES: usize = 64 * 1024;
 /// The window ahead of the appender: four times what the last interval took, within these bounds. Each populated page
 /// is dirty and gets written by the next sync, so a quiet log must not keep a large window.
 const POPULATE_AHEAD_BYTES: std::ops::RangeInclusive<usize> = 64 * 1024..=4 * 1024 * 1024;
@@ -82,13 +82,17 @@ impl Signal {
 pub(super) struct Pass {
     segment: u64,
     offset: usize,
+    ahead: usize,
     populated: usize,
     idle_count: u32,
 }
 
 pub(super) fn spawn(tail: &Arc<Tail>) -> Result<()> {
     let weak = Arc::downgrade(tail);
-    let started = thread::Builder::new().name("aresbus-keeper".to_owned()).spawn(move || run(&weak));
+    let (signal, interval) = (Arc::clone(&tail.keeper), tail.options.sync_interval);
+    signal.want_spare();
+    let run = move || run(&weak, &signal, interval);
+    let started = thread::Builder::new().name("aresbus-keeper".to_owned()).spawn(run);
     let thread = started.map_err(|error| Error::io(&tail.place().path, "start the keeper of", error))?;
     *tail.keeper.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(())
@@ -107,16 +111,16 @@ impl Drop for Deathwatch<'_> {
     }
 }
 
-fn run(weak: &Weak<Tail>) {
+fn run(weak: &Weak<Tail>, signal: &Signal, interval: Duration) {
     let _watch = Deathwatch(weak);
     let mut pass = Pass::default();
     loop {
-        // The tail is held only while there is something to do; between, a handle that goes away ends the thread.
-        let Some(tail) = weak.upgrade() else { return };
-        let wants = tail.keeper.wait(tail.options.sync_interval);
+        let wants = signal.wait(interval);
         if wants.stop {
             return;
         }
+        // Held only for this pass: a handle that goes away meanwhile, or before a fork, takes everything along.
+        let Some(tail) = weak.upgrade() else { return };
         tail.keep(&mut pass, wants.sync);
     }
 }
@@ -125,6 +129,7 @@ impl Tail {
     /// One pass. Problems are remembered where they will be seen: poison, or the spare's problem.
     pub(super) fn keep(&self, pass: &mut Pass, is_sync_wanted: bool) {
         self.prepare_ahead();
+        self.size_window(pass);
         self.populate_ahead(pass);
         let (is_durable, is_stored) = self.is_settled();
         pass.idle_count = if is_durable { pass.idle_count.saturating_add(1) } else { 0 };
@@ -146,17 +151,24 @@ impl Tail {
         self.keep(&mut Pass { idle_count: IDLE_PASSES, ..Pass::default() }, true);
     }
 
+    /// Once a pass: what was taken since the last one decides how far to go ahead, before and after the sync.
+    fn size_window(&self, pass: &mut Pass) {
+        let committed = self.committed();
+        let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
+        let before = if pass.segment == committed.segment { pass.offset } else { RECORDS_OFFSET };
+        let taken = offset.saturating_sub(before).saturating_mul(4);
+        pass.ahead = taken.clamp(*POPULATE_AHEAD_BYTES.start(), *POPULATE_AHEAD_BYTES.end());
+        pass.offset = offset;
+    }
+
     fn populate_ahead(&self, pass: &mut Pass) {
         let committed = self.committed();
         let Some(memory) = self.spares.active_memory(committed.segment) else { return };
         let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
         if pass.segment != committed.segment {
-            *pass = Pass { segment: committed.segment, offset, populated: 0, ..*pass };
+            *pass = Pass { segment: committed.segment, populated: 0, ..*pass };
         }
-        let taken = offset.saturating_sub(pass.offset).saturating_mul(4);
-        let ahead = taken.clamp(*POPULATE_AHEAD_BYTES.start(), *POPULATE_AHEAD_BYTES.end());
-        pass.offset = offset;
-        let end = (offset.saturating_add(ahead)).min(memory.bytes());
+        let end = offset.saturating_add(pass.ahead).min(memory.bytes());
         let mut from = pass.populated.max(offset) / PAGE_BYTES * PAGE_BYTES;
         while from < end {
             let step = POPULATE_STEP_BYTES.min(memory.bytes() - from);

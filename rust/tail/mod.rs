@@ -74,8 +74,11 @@ pub struct Tail {
     meta: Mutex<Meta>,
     poison: OnceLock<String>,
     is_closed: AtomicBool,
+    is_abandoned: AtomicBool,
+    /// Held while closing, so that nobody takes the log for closed before it is.
+    closing: Mutex<()>,
     lock: Mutex<Option<Box<dyn Lock>>>,
-    keeper: keeper::Signal,
+    keeper: Arc<keeper::Signal>,
     counters: Counters,
 }
 
@@ -133,8 +136,10 @@ impl Tail {
             meta: Mutex::new(start.meta),
             poison: OnceLock::new(),
             is_closed: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
+            closing: Mutex::default(),
             lock: Mutex::new(Some(start.lock)),
-            keeper: keeper::Signal::default(),
+            keeper: Arc::default(),
             counters: Counters::default(),
         });
         if tail.options.keeper == Keeper::Thread {
@@ -188,12 +193,16 @@ impl Tail {
 
     fn refuse_if_unwell(&self) -> Result<()> {
         if self.is_closed() {
-            return Err(Error::Closed { path: self.place().path.clone() });
+            return Err(self.closed());
         }
         match self.poison.get() {
             Some(reason) => Err(Error::Poisoned { reason: reason.clone(), committed: None }),
             None => Ok(()),
         }
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed { path: self.place().path.clone() }
     }
 
     /// Whether [`Tail::close`] or [`Tail::abandon`] was called.
@@ -253,10 +262,10 @@ impl Tail {
         is_waiting && self.place().vfs.is_durable()
     }
 
-    /// Gives an append the durability it asked for.
+    /// Gives an append the durability it asked for; a close meanwhile does that too.
     ///
     /// # Errors
-    /// [`Error::Poisoned`]; [`Error::Closed`] if the log was closed before the sync.
+    /// [`Error::Poisoned`]; [`Error::Closed`] only after [`Tail::abandon`].
     pub fn settle(&self, seq: u64, durability: Option<Durability>) -> Result<()> {
         match durability.unwrap_or(self.options.durability) {
             Durability::None => Ok(()),
@@ -269,8 +278,16 @@ impl Tail {
             Durability::Group if self.options.keeper == Keeper::Thread => {
                 self.wait_durable(seq, None).map(|_durable| ())
             }
-            Durability::Group | Durability::Always => self.sync().map(|_durable| ()),
+            Durability::Group | Durability::Always => self.sync_through(seq),
         }
+    }
+
+    /// Gives an event that an error is about to cite the durability that its own append asked for.
+    ///
+    /// # Errors
+    /// As [`Tail::settle`].
+    pub fn settle_cited(&self, seq: u64) -> Result<()> {
+        if self.needs_settling(None) { self.settle(seq, None) } else { Ok(()) }
     }
 
     /// Syncs everything, leaves the clean mark and releases lock and thread. Idempotent.
@@ -278,16 +295,26 @@ impl Tail {
     /// # Errors
     /// [`Error::Poisoned`], [`Error::Io`]: the lock is released all the same, without a clean mark.
     pub fn close(&self) -> Result<()> {
+        // In a forked child the lock may be held by a thread that is not there.
+        if self.is_abandoned() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.keeper.stop();
-        // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood.
-        drop(self.writer.lock());
+        // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood. One that broke
+        // off in the middle poisons, and leaves no clean mark.
+        drop(self.lock_writer(Patience::Wait));
         let outcome = self.leave_clean_mark();
         self.durable.wake_all();
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         outcome
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Acquire)
     }
 
     fn leave_clean_mark(&self) -> Result<()> {
@@ -304,6 +331,7 @@ impl Tail {
     /// After a fork, in the child: lets go of descriptors and threads that belong to the parent (R22). Never unlocks:
     /// the lock is the parent's as long as the parent has its descriptor.
     pub fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Release);
         self.is_closed.store(true, Ordering::Release);
         if let Ok(mut lock) = self.lock.try_lock() {
             drop(lock.take());

@@ -4,13 +4,17 @@
 //! spare in time, or for a record larger than it, the appending thread prepares one itself, and that is counted.
 //! Owns numbers and sizes of segments.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use super::{
     Tail,
+    keeper::POPULATE_STEP_BYTES,
     sync::Target,
     write::{END_BYTES, Writer},
 };
@@ -27,6 +31,9 @@ use crate::{
     vfs::File,
 };
 
+/// How soon the keeper tries again to prepare a segment.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A prepared segment.
 struct Spare {
     header: SegmentHeader,
@@ -40,8 +47,8 @@ pub(super) struct Spares {
     /// Held while one is being prepared, so that keeper and appender never prepare two.
     preparing: Mutex<()>,
     next_bytes: AtomicU64,
-    /// What went wrong when the keeper last tried.
-    problem: Mutex<Option<String>>,
+    /// When the keeper last tried in vain, and what went wrong.
+    problem: Mutex<Option<(Instant, String)>>,
     mappings: Mutex<Mappings>,
 }
 
@@ -86,12 +93,19 @@ fn capacity(file_bytes: u64) -> u64 {
 }
 
 impl Writer {
-    /// Ends the active segment and enters the next, with room for `needed` bytes of records.
+    /// Ends the active segment and enters the next, with room for `needed` bytes of records. `is_full` says why.
     ///
     /// # Errors
     /// [`Error::Limit`] if no segment could take them; [`Error::WouldBlock`], [`Error::DiskFull`], [`Error::Io`] while
     /// there is no next segment: the active one stays as it is and takes what fits.
-    pub fn roll(&mut self, tail: &Tail, needed: usize, now_ns: i64, patience: Patience) -> Result<()> {
+    pub fn roll(
+        &mut self,
+        tail: &Tail,
+        needed: usize,
+        is_full: bool,
+        now_ns: i64,
+        patience: Patience,
+    ) -> Result<()> {
         let limit = capacity(tail.options.segment_bytes);
         let needed_bytes = needed as u64;
         if needed_bytes > limit {
@@ -103,7 +117,6 @@ impl Writer {
         }
         let pages = (RECORDS_OFFSET + needed + END_BYTES).next_multiple_of(PAGE_BYTES) as u64;
         let least = pages.min(tail.options.segment_bytes);
-        let is_full = needed > self.active.room();
         let spare = tail.take_spare(least, patience)?;
         let number = spare.header.number;
         let identity = self.identity(now_ns, None);
@@ -166,18 +179,24 @@ impl Tail {
         let retired = std::mem::take(&mut lock(&self.spares.mappings).retired);
         drop(retired);
         let _only_one = lock(&self.spares.preparing);
-        if lock(&self.spares.ready).is_some() || self.is_closed() {
+        if lock(&self.spares.ready).is_some() || self.is_closed() || self.has_just_failed() {
             return;
         }
         let prepared = self.prepare(self.spares.next_bytes.load(Ordering::Relaxed));
         // The appender will try again when it needs one, and then says so itself.
-        *lock(&self.spares.problem) = prepared.as_ref().err().map(ToString::to_string);
+        let problem = prepared.as_ref().err().map(|error| (Instant::now(), error.to_string()));
+        *lock(&self.spares.problem) = problem;
         *lock(&self.spares.ready) = prepared.ok();
     }
 
     /// Why there is no spare, if one could not be prepared.
     pub fn spare_problem(&self) -> Option<String> {
-        lock(&self.spares.problem).clone()
+        lock(&self.spares.problem).as_ref().map(|(_, what)| what.clone())
+    }
+
+    /// A full disk is not asked for room a hundred times a second.
+    fn has_just_failed(&self) -> bool {
+        lock(&self.spares.problem).as_ref().is_some_and(|(when, _)| when.elapsed() < RETRY_INTERVAL)
     }
 
     fn prepare(&self, file_bytes: u64) -> Result<Spare> {
@@ -194,6 +213,8 @@ impl Tail {
         let memory = file
             .map(bytes, true)
             .map_err(|error| Error::io(self.place().segment_path(header.number), "map", error))?;
+        // Its first pages will be written by the appending thread (R10); it works without, too.
+        let _populated = memory.populate(0, POPULATE_STEP_BYTES.min(bytes));
         // ORDER: META names the segment before its first append (R16), so that its loss is noticed.
         let mut next = Meta { highest_segment: header.number, newest_segment: header.number, ..*meta };
         self.place().write_meta(&mut next)?;

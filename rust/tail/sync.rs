@@ -129,7 +129,7 @@ impl Tail {
     /// # Errors
     /// [`Error::Poisoned`]; [`Error::Closed`] if it was closed without.
     pub fn wait_durable(&self, seq: u64, timeout: Option<Duration>) -> Result<bool> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.keeper.want_sync();
         if self.options.keeper == Keeper::Manual && self.is_short_of(seq) {
             self.sync_now()?;
@@ -139,7 +139,11 @@ impl Tail {
             if !self.is_short_of(seq) {
                 return Ok(true);
             }
-            self.refuse_if_unwell()?;
+            self.refuse_if_poisoned()?;
+            if self.is_closed() {
+                drop(waiting);
+                return self.wait_for_close(seq);
+            }
             // A bound even where none was asked for: a lost keeper is noticed, not waited for.
             let patience =
                 deadline.map_or(Duration::from_secs(1), |end| end.saturating_duration_since(Instant::now()));
@@ -147,17 +151,42 @@ impl Tail {
                 return Ok(false);
             }
             let woken = self.durable.woken.wait_timeout(waiting, patience.min(Duration::from_secs(1)));
-            waiting = woken.map_or_else(|broken| broken.into_inner().0, |(guard, _timed_out)| guard);
+            let (guard, end) = woken.unwrap_or_else(PoisonError::into_inner);
+            waiting = guard;
+            if end.timed_out() {
+                // What was appended since the first wish may be in a mode that never syncs.
+                self.keeper.want_sync();
+            }
         }
+    }
+
+    /// A close makes all that is committed durable: who waits for a part of it gets that, not an error.
+    fn wait_for_close(&self, seq: u64) -> Result<bool> {
+        if seq >= self.committed().next_seq {
+            return Err(self.closed());
+        }
+        self.sync_through(seq).map(|()| true)
     }
 
     fn is_short_of(&self, seq: u64) -> bool {
         self.durable_seq().is_none_or(|durable| durable < seq)
     }
 
+    /// Makes `seq` durable, which a sync that was waited for may have done already.
+    pub(super) fn sync_through(&self, seq: u64) -> Result<()> {
+        if self.is_abandoned() {
+            return Err(self.closed());
+        }
+        let turn = self.turn();
+        if turn.completed.next_seq > seq { Ok(()) } else { self.sync_in(turn).map(|_durable| ()) }
+    }
+
     /// One sync; returns the position it made durable.
     pub(super) fn sync_now(&self) -> Result<CommittedPosition> {
-        let mut turn = self.turn();
+        self.sync_in(self.turn())
+    }
+
+    fn sync_in(&self, mut turn: MutexGuard<'_, Turn>) -> Result<CommittedPosition> {
         self.refuse_if_poisoned()?;
         let sampled = self.committed();
         if turn.completed == sampled {

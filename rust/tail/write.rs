@@ -204,10 +204,11 @@ impl Writer {
         patience: Patience,
     ) -> Result<()> {
         loop {
-            let missing = self.active.dictionary.missing(events);
-            let needed = self.measure(events, &missing, is_batch);
+            let dictionary = &self.active.dictionary;
+            let missing = dictionary.missing(events);
+            let fits = measure(events, dictionary, &missing, is_batch) <= self.active.room();
             let is_new_day = utc_day(now_ns) > self.active.day;
-            if needed <= self.active.room() && (self.active.is_empty() || !is_new_day) {
+            if fits && (self.active.is_empty() || !is_new_day) {
                 if self.active.is_empty() {
                     self.active.day = utc_day(now_ns);
                 }
@@ -216,19 +217,17 @@ impl Writer {
                 }
                 return Ok(());
             }
-            self.roll(tail, needed, now_ns, patience)?;
+            // The next segment's dictionary begins empty.
+            let empty = Dictionary::default();
+            let needed = measure(events, &empty, &empty.missing(events), is_batch);
+            match self.roll(tail, needed, !fits, now_ns, patience) {
+                // The day's end alone refuses nothing that has room here: a full disk must not.
+                Err(error) if fits && !matches!(error, Error::WouldBlock) => {
+                    self.active.day = utc_day(now_ns);
+                }
+                rolled => rolled?,
+            }
         }
-    }
-
-    fn measure(&self, events: &[NewEvent<'_>], missing: &Missing<'_>, is_batch: bool) -> usize {
-        let number_of = |text: &str| self.active.dictionary.future_number_of(missing, text);
-        // Every made id is a UUID, whatever its value.
-        let made = IdView::Uuid([0; 16]);
-        let size = |event: &NewEvent<'_>| {
-            RecordPlan::new(event, event.event_id.map_or(made, IdView::of), &number_of).record_bytes()
-        };
-        let head = if is_batch { RECORD_FIXED_BYTES } else { 0 };
-        head + missing.record_bytes() + events.iter().map(size).sum::<usize>()
     }
 
     /// Commits a dictionary record on its own, before any record that uses it (R4).
@@ -282,6 +281,18 @@ impl Writer {
             next_seq: self.next_seq,
         }
     }
+}
+
+/// Bytes that the records of `events` will take, with those of the names they miss.
+fn measure(events: &[NewEvent<'_>], dictionary: &Dictionary, missing: &Missing<'_>, is_batch: bool) -> usize {
+    let number_of = |text: &str| dictionary.future_number_of(missing, text);
+    // Every made id is a UUID, whatever its value.
+    let made = IdView::Uuid([0; 16]);
+    let size = |event: &NewEvent<'_>| {
+        RecordPlan::new(event, event.event_id.map_or(made, IdView::of), &number_of).record_bytes()
+    };
+    let head = if is_batch { RECORD_FIXED_BYTES } else { 0 };
+    head + missing.record_bytes() + events.iter().map(size).sum::<usize>()
 }
 
 fn appended(event: &NewEvent<'_>, event_id: EventId, identity: &Identity) -> Appended {
