@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     format::RecordView,
     place::Place,
-    recovery::survey,
+    recovery::survey_beside_a_writer,
     segment::{Segment, Step, Walk},
     tail::{Head, Heads},
     vfs::disk::Disk,
@@ -91,7 +91,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
     }
     verification.note_meta_copies(place)?;
     // The opening's own judgement comes first: missing files, broken order, damage below the watermark.
-    match survey(place) {
+    match survey_beside_a_writer(place) {
         Ok(Some(found)) => {
             if let (Some(fault), Some(last)) = (&found.fault, found.segments.last()) {
                 verification.warn(

@@ -10,7 +10,7 @@ use std::sync::{
 use crate::{
     error::{Error, Result},
     place::Place,
-    recovery::{Recovery, Survey, survey},
+    recovery::{Recovery, survey_beside_a_writer},
     scan::{Query, Scan, StoredEvent},
     shelf::{News, Shelf},
     tail::{Head, Heads},
@@ -78,23 +78,4 @@ impl Reader {
             }
         }
     }
-}
-
-/// A survey that a writer disturbed is made again: a roll or an opening meanwhile shows in META or in the listing. What
-/// fails twice on the same files is damage.
-fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
-    let mut before = signs_of_change(place);
-    loop {
-        let outcome = survey(place);
-        let now = signs_of_change(place);
-        if !matches!(outcome, Err(Error::Corrupt { .. } | Error::Io { .. })) || now == before {
-            return outcome;
-        }
-        before = now;
-    }
-}
-
-fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
-    let generation = place.read_meta().ok()??.generation;
-    Some((generation, place.list().ok()?.segments))
 }

@@ -8,7 +8,7 @@ mod survey;
 
 use std::{path::Path, sync::Arc};
 
-pub use survey::{Survey, refuse_future, survey};
+pub use survey::{Survey, refuse_future, survey, survey_beside_a_writer};
 
 use crate::{
     clock::Clock,

@@ -118,6 +118,28 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
     Ok(Some(survey))
 }
 
+/// A survey that a writer disturbed is made again: a roll or an opening meanwhile shows in META or in the listing. What
+/// fails twice on the same files is damage.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
+    let mut before = signs_of_change(place);
+    loop {
+        let outcome = survey(place);
+        let now = signs_of_change(place);
+        if !matches!(outcome, Err(Error::Corrupt { .. } | Error::Io { .. })) || now == before {
+            return outcome;
+        }
+        before = now;
+    }
+}
+
+fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
+    let generation = place.read_meta().ok()??.generation;
+    Some((generation, place.list().ok()?.segments))
+}
+
 /// Opens every segment file; a file that META or an end record promises and that is gone is corruption.
 fn open_all(place: &Place, meta: &Meta, listing: &Listing) -> Result<Vec<OpenedSegment>> {
     let newest = meta.newest_segment;
