@@ -51,7 +51,8 @@ class Delivery:
         self.entered: Subscription | None = None
         """Whose handler was entered last: the suspect when the loop is held."""
         self.by_type: dict[str, list[Subscription]] = {}
-        self.woken: set[Subscription] = set()
+        self.woken: dict[Subscription, None] = {}
+        """Who has new work, in the order of subscribing, so that two runs deliver alike."""
         self._observe = observe
         self._recent: dict[int, Event] = {}
         self._failing: dict[int, dict[Subscription, bool]] = {}
@@ -165,7 +166,7 @@ class Delivery:
                 subscription.is_behind, subscription.next_seq = True, seq
                 continue
             subscription.pending.append(event)
-            self.woken.add(subscription)
+            self.woken[subscription] = None
         self._observe(seq, event)
         self.dispatched = seq + 1
 

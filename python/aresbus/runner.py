@@ -54,7 +54,7 @@ class Runner:
             log._on_commit(self._waker)  # noqa: SLF001 - made for this line
         house = self._start(self._housekeeping())
         try:
-            delivery.woken.update(one for one in delivery.subscriptions() if one.has_work)
+            delivery.woken.update((one, None) for one in delivery.subscriptions() if one.has_work)
             while not self._is_ending:
                 self._waker.clear()
                 has_more = delivery.dispatch(DISPATCH_AT_ONCE)
@@ -111,7 +111,7 @@ class Runner:
         self._waker()
 
     def _serve_woken(self) -> None:
-        woken, self._delivery.woken = self._delivery.woken, set()
+        woken, self._delivery.woken = self._delivery.woken, {}
         for subscription in woken:
             if subscription.task is None and subscription.is_active:
                 task = self.loop.create_task(self._serve(subscription), name=f"aresbus {subscription.name}")
@@ -136,7 +136,7 @@ class Runner:
             self._failure = error
             self._waker()
         elif subscription.has_work and not self._is_ending:
-            self._delivery.woken.add(subscription)
+            self._delivery.woken[subscription] = None
             self._waker()
 
     def _start(self, act: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -11,6 +11,8 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -21,6 +23,8 @@ use rustix::{
 use super::{File, Filesystem, Lock, Vfs};
 use crate::map::Memory;
 
+/// How often, a millisecond apart, a holder that has left no word yet is given another moment.
+const HOLDER_ATTEMPTS: u32 = 20;
 /// `O_NONBLOCK` of Linux' asm-generic/fcntl.h, which x86-64 and aarch64 share.
 const NONBLOCK: i32 = 0o4000;
 
@@ -75,7 +79,7 @@ impl Vfs for Disk {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                return Ok(Err(fs::read_to_string(path).unwrap_or_default()));
+                return Ok(Err(word_of_holder(path)));
             }
             Err(error) => return Err(error.into()),
         }
@@ -91,6 +95,19 @@ impl Vfs for Disk {
     fn is_durable(&self) -> bool {
         true
     }
+}
+
+/// What the holder of a lock left in its file: it takes the lock first and writes then, so an empty file is read again.
+fn word_of_holder(path: &Path) -> String {
+    let mut word = String::new();
+    for _ in 0..HOLDER_ATTEMPTS {
+        word = fs::read_to_string(path).unwrap_or_default();
+        if !word.is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    word
 }
 
 /// Magic numbers of linux/magic.h and, for ZFS, of its Linux port.

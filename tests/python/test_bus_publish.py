@@ -241,9 +241,10 @@ def test_cancelling_one_waiter_leaves_the_others(tmp_path):
         async with make_bus(tmp_path, log_options=GROUP) as bus:
             tasks = [asyncio.create_task(bus.publish("risk_alert", n)) for n in range(20)]
             await asyncio.sleep(0)
-            tasks[0].cancel()
+            # A fast disk may be done with it already; then there is nothing to cancel.
+            is_waiting = tasks[0].cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            assert isinstance(results[0], asyncio.CancelledError)
+            assert isinstance(results[0], asyncio.CancelledError) == is_waiting
             assert all(isinstance(one, str) for one in results[1:])
             assert bus.log.last_seq == 19
 
