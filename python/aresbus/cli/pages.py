@@ -83,12 +83,12 @@ PAGES: dict[str, Page] = {
         "Bytes that had been made durable are damaged or missing: a bad checksum, zeros where events stood, a file "
         "that is gone. path and offset say where, reason says what. The incomplete end that a crash leaves is no "
         "corruption and never raises this: it is cut, kept in quarantine/ and reported.",
-        "Nothing was changed. Everything before the damage reads as it was written; what lies behind it in the same "
-        "segment may be lost. This is the disk, the memory, or somebody's hand: the log never changes what it has stored.",
+        "Nothing was changed, and no damaged event is ever served. The log stays closed, for readers too, until it is "
+        "whole again. This is the disk, the memory, or somebody's hand: the log never changes what it has stored.",
         (
             "Copy the folder as it is, before anything else: cp -a DIR DIR.damaged",
             "See all of it: aresbus verify DIR lists every finding with the events it touches.",
-            "Restore the folder from a backup, or read what is whole: aresbus read DIR stops at the damage.",
+            "Restore the folder from a backup. Reading around the damage (salvage) is not there yet.",
             "Check the machine: dmesg, smartctl -a DEVICE, a memory test.",
         ),
     ),
