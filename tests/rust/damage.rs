@@ -102,7 +102,8 @@ fn flip_every_bit(is_clean: bool, mode: Mode, stride: usize) {
     let mut outcomes = [0_usize; 3];
     for (at, (path, size, bytes)) in image.iter().enumerate() {
         let used = (bytes.len() + 64).min(*size);
-        // Beyond the records every byte is a zero like the one before it: there a stride samples them.
+        // Beyond the records every byte is a zero like the one before it: there a stride samples them, unless told not to.
+        let stride = if std::env::var_os("EVERY_BIT").is_some() { 1 } else { stride };
         let beyond = (used..*size).step_by(stride);
         for byte in (0..used).chain(beyond) {
             for bit in 0..8 {
