@@ -4,11 +4,12 @@
 //! modules below. A handle may be used from any thread; dropping it closes it.
 
 mod reader;
+mod snapshots;
 mod stats;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -48,6 +49,8 @@ pub struct Log {
     options: Options,
     id: [u8; 16],
     recovery: Recovery,
+    /// One snapshot is stored at a time: two of one aggregate would remove the same old ones.
+    snapshot_turn: Mutex<()>,
 }
 
 enum Role {
@@ -82,13 +85,20 @@ impl Log {
         let (start, recovery) = open_for_writing(&place, &options, &*clock)?;
         let id = start.meta.log_id;
         let tail = Tail::start(place.clone(), options.clone(), clock, start)?;
-        Ok(Self { role: Role::Writer(tail), place, options, id, recovery })
+        Ok(Self { role: Role::Writer(tail), place, options, id, recovery, snapshot_turn: Mutex::default() })
     }
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
         let (reader, id, mut recovery) = Reader::open(&place)?;
         recovery.warnings = check_filesystem(&place, &options)?;
-        Ok(Self { role: Role::Reader(Box::new(reader)), place, options, id, recovery })
+        Ok(Self {
+            role: Role::Reader(Box::new(reader)),
+            place,
+            options,
+            id,
+            recovery,
+            snapshot_turn: Mutex::default(),
+        })
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {
@@ -326,25 +336,6 @@ impl Log {
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
         self.tail().ok()?.poisoned().map(str::to_owned)
-    }
-
-    /// Stores a snapshot, whole or not at all; durable on return.
-    ///
-    /// # Errors
-    /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::DiskFull`], [`Error::Io`].
-    pub fn write_snapshot(&self, aggregate_id: &str, seq: u64, payload: &[u8]) -> Result<()> {
-        self.tail()?;
-        self.refuse_if_closed()?;
-        self.place.write_snapshot(self.id, aggregate_id, seq, payload)
-    }
-
-    /// The stored snapshots of an aggregate, newest first; `None` for one that is damaged.
-    ///
-    /// # Errors
-    /// [`Error::Closed`], [`Error::Io`].
-    pub fn read_snapshots(&self, aggregate_id: &str) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
-        self.refuse_if_closed()?;
-        self.place.read_snapshots(self.id, aggregate_id)
     }
 
     /// One pass of the keeper, for tests that run without its thread ([`Keeper::Manual`]).

@@ -358,3 +358,25 @@ fn made_ids_are_distinct_and_ordered() {
     assert_eq!(ids, in_order);
     assert_eq!(ids[0].as_bytes()[14], b'7');
 }
+
+#[test]
+fn snapshots_of_one_aggregate_may_be_stored_by_many_threads() {
+    let dir = Dir::new();
+    let log = Arc::new(open(&dir, small()));
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for round in 0..50 {
+                    log.write_snapshot("system", round * 4 + thread, b"state").unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let kept = log.read_snapshots("system").unwrap();
+    assert_eq!(kept[0], (199, Some(b"state".to_vec())));
+    assert_eq!(kept.len(), 2);
+}
