@@ -58,7 +58,12 @@ demo: build ## The main job: record real market data, crash, recover, replay
 test: lint types test-rust test-wheel test-python ## Lint, types, all tests of Rust and Python
 
 test-rust: tools ## The engine's tests, without Python
-	$(CARGO) test --locked --quiet
+	$(CARGO) test --locked --quiet --features simulation
+
+# TORTURE_SEED tells one life, TORTURE_MINUTES goes on for as long as told; the first seed of a longer campaign is the time.
+torture: tools ## Random lives on a simulated machine: make torture MINUTES=5, or SEED=n to repeat one
+	TORTURE_SEED=$(SEED) TORTURE_MINUTES=$(or $(MINUTES),5) TORTURE_FIRST_SEED=$(or $(FIRST_SEED),$(shell date +%s)000000) \
+		$(CARGO) test --locked --quiet --features simulation --test torture -- --nocapture
 
 test-python: build ## The tests of everything that Python sees
 	$(BIN)/python -m pytest
@@ -74,7 +79,7 @@ test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it
 
 lint: env ## clippy (pedantic), rustfmt, ruff; nothing is changed
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
+	$(CARGO) clippy --locked --quiet --all-targets --features simulation -- -D warnings
 	$(CARGO) clippy --locked --quiet --features python -- -D warnings
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .

@@ -24,6 +24,17 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mun
 pub struct Memory {
     start: NonNull<u8>,
     bytes: usize,
+    #[cfg(feature = "simulation")]
+    watch: std::sync::OnceLock<Box<dyn StoreWatch>>,
+}
+
+/// Sees each store of the appending thread before it is made: the points at which a simulated process dies.
+#[cfg(feature = "simulation")]
+pub trait StoreWatch: std::fmt::Debug + Send + Sync {
+    /// The uncommitted bytes `offset..offset + bytes` are about to be stored, one after another.
+    fn before_fill(&self, offset: usize, bytes: usize);
+    /// A commit word is about to be stored, at once.
+    fn before_commit(&self);
 }
 
 // SAFETY: the mapping belongs to no thread. All access goes through `word` (atomic), `copy` (raw) and
@@ -58,7 +69,18 @@ impl Memory {
 
     fn adopt(start: *mut u8, bytes: usize) -> io::Result<Arc<Self>> {
         let start = NonNull::new(start).ok_or_else(|| io::Error::other("mmap answered a null pointer"))?;
-        Ok(Arc::new(Self { start, bytes }))
+        Ok(Arc::new(Self {
+            start,
+            bytes,
+            #[cfg(feature = "simulation")]
+            watch: std::sync::OnceLock::new(),
+        }))
+    }
+
+    /// Lets `watch` see every store from now on; the first one stays.
+    #[cfg(feature = "simulation")]
+    pub fn watch(&self, watch: Box<dyn StoreWatch>) {
+        let _first_stays = self.watch.set(watch);
     }
 
     /// Size of the mapping.
@@ -190,6 +212,10 @@ impl WriteMap {
             offset.checked_add(bytes).is_some_and(|end| end <= self.0.bytes),
             "an append beyond its segment"
         );
+        #[cfg(feature = "simulation")]
+        if let Some(watch) = self.0.watch.get() {
+            watch.before_fill(offset, bytes);
+        }
         // SAFETY: in bounds (asserted). Exclusive: this view cannot be cloned and is borrowed mutably, and readers
         // stop at the zero commit word before these bytes (R5).
         unsafe { std::slice::from_raw_parts_mut(self.0.start.as_ptr().add(offset), bytes) }
@@ -202,6 +228,10 @@ impl WriteMap {
     pub fn commit(&mut self, offset: usize, word: u32) {
         let target = self.0.word(offset);
         assert!(target.is_some(), "a commit beyond its segment");
+        #[cfg(feature = "simulation")]
+        if let Some(watch) = self.0.watch.get() {
+            watch.before_commit();
+        }
         if let Some(target) = target {
             target.store(word.to_le(), Ordering::Release);
         }

@@ -314,7 +314,7 @@ impl Scan {
             }
             let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
             let is_damage =
-                is_committed || (fault.is_some() && self.shelf.is_below_watermark(&cursor.segment, offset));
+                is_committed || fault.is_some() && self.shelf.is_below_watermark(&cursor.segment, offset)?;
             if !is_damage {
                 return Ok(Progress::Nothing);
             }

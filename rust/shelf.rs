@@ -3,11 +3,14 @@
 //! Owns the list. In the writer's process each roll appends to it; a reader looks at the directory, where an entered
 //! segment names the one before it. Refuses to know what is in a segment.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    io::ErrorKind,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use crate::{
     error::{Error, Result},
-    place::{OpenedSegment, Place},
+    place::{OpenedSegment, Place, highest_watermark},
     segment::Segment,
 };
 
@@ -106,7 +109,7 @@ impl Shelf {
             let opened = match self.place.open_segment(number, &self.log_id) {
                 Ok(opened) => opened,
                 // A spare of a writer that is gone; the next one removed it under our eyes.
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
             self.accept(opened);
@@ -129,30 +132,31 @@ impl Shelf {
     }
 
     /// Whether `offset` of `segment` lies below what is known to be durable: a fault there is damage, never a torn tail.
-    /// The same sources as an opening's: stored watermarks, META's marks, and the first segment of each later epoch.
-    #[must_use]
-    pub fn is_below_watermark(&self, segment: &Segment, offset: usize) -> bool {
+    /// The same sources as an opening's.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Corrupt`], [`Error::Version`]: what vouches for it cannot be read.
+    pub fn is_below_watermark(&self, segment: &Segment, offset: usize) -> Result<bool> {
         let here = (segment.header.number, offset as u64);
-        let later: Vec<_> = self.list().into_iter().filter(|other| other.header.number >= here.0).collect();
-        let stored = later.iter().filter_map(|other| {
-            let file = self.place.vfs.open(&other.path, false).ok()?;
-            let mark = self.place.read_watermark(&*file, &other.header)?;
-            Some((mark.segment, mark.durable_offset))
-        });
-        let is_new_epoch = |next: &&Arc<Segment>| next.header.epoch > segment.header.epoch;
-        let of_epochs =
-            later.iter().filter(is_new_epoch).map(|next| (next.entry.prev_segment, next.entry.prev_end));
-        let meta = self.place.read_meta().ok().flatten();
-        let marks = meta.into_iter().flat_map(|meta| [meta.clean, meta.cut]).flatten();
-        stored.chain(of_epochs).chain(marks.map(|mark| (mark.segment, mark.offset))).any(|mark| mark > here)
+        let numbers = self.list().into_iter().map(|other| other.header.number);
+        let mut opened = Vec::new();
+        for number in numbers.filter(|number| *number >= here.0) {
+            match self.place.open_segment(number, &self.log_id) {
+                // The next writer set it aside under our eyes.
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                one => opened.push(one?),
+            }
+        }
+        let Some(meta) = self.place.read_meta()? else { return Ok(false) };
+        Ok(highest_watermark(&meta, &opened).is_some_and(|mark| (mark.segment, mark.offset) > here))
     }
 
-    /// Newest event that a stored watermark calls durable.
+    /// Newest event that a stored watermark calls durable: a lower bound, so what cannot be read only lowers it.
     #[must_use]
     pub fn watermark_seq(&self) -> Option<u64> {
         let stored = self.list().into_iter().rev().find_map(|segment| {
             let file = self.place.vfs.open(&segment.path, false).ok()?;
-            self.place.read_watermark(&*file, &segment.header)?.durable_seq
+            self.place.read_watermark(&*file, &segment.header).ok()??.durable_seq
         });
         let meta = self.place.read_meta().ok().flatten();
         let marks = meta.into_iter().flat_map(|meta| [meta.clean, meta.cut]).flatten();

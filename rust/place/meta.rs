@@ -30,6 +30,8 @@ impl Place {
         let first = self.read_meta_copy(&*file, 0);
         let second = self.read_meta_copy(&*file, PAGE_BYTES as u64);
         match (first, second) {
+            // A copy that cannot be read may be the newer one: the other does not stand in for it.
+            (Err(unread @ Error::Io { .. }), _) | (_, Err(unread @ Error::Io { .. })) => Err(unread),
             (Ok(first), Ok(second)) => {
                 Ok(Some(if second.generation > first.generation { second } else { first }))
             }

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-pub use segments::OpenedSegment;
+pub use segments::{OpenedSegment, highest_watermark};
 
 use crate::{
     error::{Error, Result},

@@ -13,6 +13,7 @@ use super::{Place, header_error};
 use crate::{
     error::{Error, Result},
     format::{
+        meta::{Mark, Meta},
         names,
         segment::{
             ENTRY_BYTES, ENTRY_OFFSET, Entry, HEADER_BYTES, PAGE_BYTES, RECORDS_OFFSET, SegmentHeader,
@@ -34,6 +35,30 @@ pub struct OpenedSegment {
     pub is_spare: bool,
     /// The higher of its two watermarks.
     pub watermark: Option<Watermark>,
+}
+
+/// The highest place below which everything is durable (R16): of all that vouches for it, the maximum. `opened` are
+/// segments of one log, oldest first.
+#[must_use]
+pub fn highest_watermark(meta: &Meta, opened: &[OpenedSegment]) -> Option<Mark> {
+    let stored = opened.iter().filter_map(|segment| segment.watermark).map(|mark| Mark {
+        segment: mark.segment,
+        offset: mark.durable_offset,
+        next_seq: mark.durable_seq.map_or(0, |seq| seq + 1),
+    });
+    // A new epoch is entered only once everything before it was synced.
+    let mut epoch = None;
+    let mut of_epochs = Vec::new();
+    for (header, entry) in opened.iter().filter_map(|segment| Some((segment.header, segment.entry?))) {
+        if epoch.replace(header.epoch).is_some_and(|before| before != header.epoch) {
+            of_epochs.push(Mark {
+                segment: entry.prev_segment,
+                offset: entry.prev_end,
+                next_seq: entry.first_seq,
+            });
+        }
+    }
+    stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).max_by_key(|mark| (mark.segment, mark.offset))
 }
 
 impl Place {
@@ -65,7 +90,7 @@ impl Place {
             return Err(Error::corrupt(path, bytes, reason));
         }
         // ORDER: the watermark before the entry, for a writer at work stores them the other way round.
-        let watermark = self.read_watermark(&*file, &header);
+        let watermark = self.read_watermark(&*file, &header)?;
         let mut entry_bytes = [0; ENTRY_BYTES];
         let mut first_record = [0; 8];
         for (offset, target) in
@@ -91,19 +116,24 @@ impl Place {
     }
 
     /// The higher watermark of a segment, if any is whole.
-    #[must_use]
-    pub fn read_watermark(&self, file: &dyn File, header: &SegmentHeader) -> Option<Watermark> {
-        let read = |offset: usize| {
+    ///
+    /// # Errors
+    /// [`Error::Io`]: a page that cannot be read may be the higher one, so the other does not stand in for it.
+    pub fn read_watermark(&self, file: &dyn File, header: &SegmentHeader) -> Result<Option<Watermark>> {
+        let mut highest: Option<Watermark> = None;
+        for offset in [PAGE_BYTES, 2 * PAGE_BYTES] {
             let mut bytes = [0; WATERMARK_BYTES];
-            file.read_at(offset as u64, &mut bytes).ok()?;
+            file.read_at(offset as u64, &mut bytes)
+                .map_err(|error| Error::io(self.segment_path(header.number), "read", error))?;
             let fits = |mark: &Watermark| {
                 mark.epoch == header.epoch
                     && mark.segment == header.number
                     && mark.durable_offset <= header.file_bytes
             };
-            Watermark::decode(&bytes).filter(fits)
-        };
-        [PAGE_BYTES, 2 * PAGE_BYTES].into_iter().filter_map(read).max_by_key(|mark| mark.generation)
+            let found = Watermark::decode(&bytes).filter(fits);
+            highest = highest.into_iter().chain(found).max_by_key(|mark| mark.generation);
+        }
+        Ok(highest)
     }
 
     /// Prepares a segment: room reserved, header durable, name in place (R10).

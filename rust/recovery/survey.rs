@@ -12,7 +12,7 @@ use crate::{
         RecordFault, RecordView,
         meta::{Mark, Meta},
     },
-    place::{Listing, OpenedSegment, Place},
+    place::{Listing, OpenedSegment, Place, highest_watermark},
     segment::{Position, Segment, Step, note_mark},
     tail::{Head, Heads},
 };
@@ -151,28 +151,6 @@ fn open_all(place: &Place, meta: &Meta, listing: &Listing) -> Result<Vec<OpenedS
 
 fn missing(path: PathBuf, why: &str) -> Error {
     Error::corrupt(path, 0, format!("the file is missing: {why}"))
-}
-
-/// The highest place below which everything is durable: of all sources, the maximum.
-fn highest_watermark(meta: &Meta, opened: &[OpenedSegment]) -> Option<Mark> {
-    let stored = opened.iter().filter_map(|segment| segment.watermark).map(|mark| Mark {
-        segment: mark.segment,
-        offset: mark.durable_offset,
-        next_seq: mark.durable_seq.map_or(0, |seq| seq + 1),
-    });
-    // A new epoch is entered only once everything before it was synced.
-    let mut epoch = None;
-    let mut of_epochs = Vec::new();
-    for (header, entry) in opened.iter().filter_map(|segment| Some((segment.header, segment.entry?))) {
-        if epoch.replace(header.epoch).is_some_and(|before| before != header.epoch) {
-            of_epochs.push(Mark {
-                segment: entry.prev_segment,
-                offset: entry.prev_end,
-                next_seq: entry.first_seq,
-            });
-        }
-    }
-    stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).max_by_key(|mark| (mark.segment, mark.offset))
 }
 
 /// Every segment names the one before it; the first is the one META names.

@@ -120,7 +120,7 @@ impl Tail {
             offset: start.position.offset as u64,
             next_seq: start.position.next_seq,
         };
-        let generation = place.read_watermark(&*file, &active.header).map_or(0, |mark| mark.generation);
+        let generation = place.read_watermark(&*file, &active.header)?.map_or(0, |mark| mark.generation);
         let durable = sync::Durable::new(sync::Target::new(&active, file, generation), position);
         let writer =
             write::Writer::new(&active, WriteMap::new(Arc::clone(&memory)), start.heads, &start.position);

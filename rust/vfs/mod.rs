@@ -1,10 +1,12 @@
 //! Where files live: one trait, so that the crash tests run the production code on a disk they control.
 //!
-//! Owns the trait and its implementations ([`disk`], [`memory`]). Speaks `io::Error`; callers add path and intent.
+//! Owns the trait and its implementations ([`disk`], [`memory`], and `simulated` for tests). Speaks `io::Error`; callers add path and intent.
 //! Refuses to know what any file means.
 
 pub mod disk;
 pub mod memory;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 
 use std::{
     io,

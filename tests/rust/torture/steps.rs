@@ -1,0 +1,355 @@
+//! What a live log is asked to do, at random: one step at a time, each held against the model.
+//!
+//! A step may be interrupted by a crash or meet a fault of the system; then it may fail with a typed error that fits, and
+//! what it did not acknowledge may be there or not.
+
+use _core::{
+    config::{Durability, Expected, Mode, Patience},
+    error::Error,
+    log::Appended,
+    scan::{Query, StoredEvent},
+    vfs::simulated::{Fault, Loss, Operation},
+};
+
+use super::{
+    model::Offer,
+    world::{Follower, World},
+};
+
+const EIO: i32 = 5;
+const EINTR: i32 = 4;
+const ENOSPC: i32 = 28;
+const DAY_NS: i64 = 86_400_000_000_000;
+const AGGREGATES: usize = 5;
+
+impl World {
+    /// Does something; false where the machine went off meanwhile.
+    pub fn step(&mut self) -> bool {
+        self.tally.steps += 1;
+        match self.dice.u8(..100) {
+            0..45 => self.append(1),
+            45..58 => {
+                let count = self.dice.usize(2..6);
+                self.append(count);
+            }
+            58..64 => self.sync(),
+            64..72 => self.keep(),
+            72..77 => self.read(),
+            77..82 => self.follow(),
+            82..85 => self.snapshot(),
+            85..88 => self.move_clock(),
+            88..91 => self.disk.write_back(self.dice.u64(..)),
+            91..93 => self.take_copy(),
+            93..97 => self.break_something(),
+            _ => {
+                let struck = self.heal();
+                self.note(format_args!("healed after {struck:?}"));
+            }
+        }
+        if self.disk.is_off() {
+            return false;
+        }
+        self.look_around();
+        true
+    }
+
+    /// After every step: positions are the model's, and poison stays.
+    pub fn look_around(&mut self) {
+        let log = self.log();
+        let last = log.last_seq().unwrap();
+        assert_eq!(last.map_or(0, |seq| seq + 1), self.model.history.len() as u64, "events in the log");
+        let durable = log.durable_seq().map_or(0, |seq| usize::try_from(seq).unwrap() + 1);
+        assert!(durable >= self.model.durable, "durable_seq fell from {} to {durable}", self.model.durable);
+        assert!(durable <= self.model.history.len(), "durable beyond what is committed");
+        let is_poisoned = log.poisoned().is_some();
+        assert!(is_poisoned || !self.is_poisoned, "the poison was forgotten");
+        self.model.durable = durable;
+        self.is_poisoned = is_poisoned;
+        self.least = if is_poisoned { durable } else { self.model.history.len() };
+    }
+
+    fn offer(&mut self) -> Offer {
+        let number = self.dice.u32(..);
+        let text =
+            |dice: &mut fastrand::Rng, prefix: &str, count: usize| format!("{prefix}{}", dice.usize(..count));
+        let size = match self.dice.u8(..10) {
+            0..4 => self.dice.usize(..40),
+            4..9 => self.dice.usize(..3000),
+            _ => self.dice.usize(..30_000),
+        };
+        let dice = &mut self.dice;
+        let id = format!("{:08x}-0000-7000-8000-{:012x}", dice.u32(..), dice.u64(..1 << 48));
+        Offer {
+            event_type: text(dice, "type-", 9),
+            aggregate_id: (dice.u8(..4) > 0).then(|| text(dice, "agg-", AGGREGATES)),
+            source: if dice.bool() { String::new() } else { text(dice, "source-", 3) },
+            correlation_id: dice.bool().then(|| text(dice, "c-", 100)),
+            event_id: match dice.u8(..3) {
+                0 => None,
+                1 => Some(id),
+                _ => Some(format!("own {number}")),
+            },
+            schema_version: (dice.u8(..5) == 0).then(|| "1.1.0".to_owned()),
+            event_time_ns: dice.bool().then(|| dice.i64(..)),
+            tags: (0..dice.usize(..3)).map(|at| (text(dice, "tag-", 4), format!("ü{at}"))).collect(),
+            payload: format!("{number}:{}", "x".repeat(size)).into_bytes(),
+            expected: Expected::Any,
+            ts_ns: 0,
+            member: 0,
+            members: 1,
+        }
+    }
+
+    fn offers(&mut self, count: usize) -> Vec<Offer> {
+        let ts_ns = _core::clock::Clock::now_ns(&*self.clock);
+        let mut offers: Vec<Offer> = (0..count).map(|_| self.offer()).collect();
+        for (member, offer) in offers.iter_mut().enumerate() {
+            (offer.ts_ns, offer.member, offer.members) = (ts_ns, member, count);
+        }
+        offers
+    }
+
+    /// A step of the keeper.
+    pub fn keep(&mut self) {
+        self.note("keep");
+        self.log().keep();
+    }
+
+    /// Appends one event or a batch, sometimes with an expectation, right or wrong, in any mode.
+    pub fn append(&mut self, count: usize) {
+        let mut offers = self.offers(count);
+        let heads = self.model.heads(self.model.history.len());
+        let actual = offers[0].aggregate_id.as_ref().map(|id| heads.get(id).map(|(_, version)| *version));
+        let mut is_wrong = false;
+        if let Some(actual) = actual.filter(|_| self.dice.u8(..4) == 0) {
+            let choices =
+                [Expected::None, Expected::Exists, Expected::Exact(actual.unwrap_or(3)), Expected::Exact(7)];
+            offers[0].expected = choices[self.dice.usize(..choices.len())];
+            is_wrong = !offers[0].expected.accepts(actual);
+        }
+        let modes = [
+            None,
+            None,
+            Some(Durability::None),
+            Some(Durability::Interval),
+            Some(Durability::Group),
+            Some(Durability::Always),
+        ];
+        let durability = modes[self.dice.usize(..modes.len())];
+        let bytes: Vec<usize> = offers.iter().map(|offer| offer.payload.len()).collect();
+        self.note(format_args!("append {bytes:?} {durability:?} wrong={is_wrong}"));
+        if !is_wrong {
+            self.model.in_doubt.clone_from(&offers);
+        }
+        let log = self.log.as_ref().unwrap();
+        let outcome = Offer::lend(&offers, |events| match events {
+            [event] => log.append(event, Patience::Wait).map(|one| vec![one]),
+            events => log.append_many(events, Patience::Wait),
+        });
+        match outcome {
+            _ if self.disk.is_off() => {}
+            Ok(appended) => {
+                assert!(!is_wrong, "a wrong expectation was met");
+                assert!(!self.is_poisoned, "acknowledged after a failed sync");
+                self.acknowledged(&appended, durability);
+            }
+            Err(error) => {
+                self.model.in_doubt.clear();
+                self.refused(&error, is_wrong);
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, appended: &[Appended], durability: Option<Durability>) {
+        let first = self.model.history.len() as u64;
+        assert!(appended.iter().zip(first..).all(|(one, seq)| one.seq == seq), "{appended:?}");
+        let last = appended.last().unwrap();
+        let log = self.log.as_ref().unwrap();
+        if !log.needs_settling(durability) {
+            return self.model.acknowledge();
+        }
+        let before = self.disk.struck().len();
+        let outcome = log.settle(last, durability);
+        if self.disk.is_off() {
+            return;
+        }
+        let has_failed = self.disk.struck().len() > before;
+        match outcome {
+            Ok(()) if matches!(durability, Some(Durability::Group | Durability::Always)) => {
+                assert!(!has_failed, "acknowledged a sync that failed");
+                assert!(log.durable_seq() >= Some(last.seq), "acknowledged before its sync");
+            }
+            Ok(()) => {}
+            Err(Error::Poisoned { committed, .. }) => {
+                assert_eq!(committed.map(|one| one.seq), Some(last.seq), "an error after the commit says so");
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        self.model.acknowledge();
+    }
+
+    /// An append that failed: nothing of it is there, and the reason fits.
+    fn refused(&mut self, error: &Error, is_wrong: bool) {
+        let fits = match error {
+            Error::Conflict { .. } => is_wrong,
+            Error::Poisoned { .. } => self.log().poisoned().is_some(),
+            Error::Limit { .. } => true,
+            Error::DiskFull { .. } | Error::Io { .. } => !self.disk.struck().is_empty(),
+            _ => false,
+        };
+        assert!(fits, "{error:?} after {:?}", self.disk.struck());
+    }
+
+    pub fn sync(&mut self) {
+        self.note("sync");
+        let before = self.disk.struck().len();
+        let outcome = self.log().sync();
+        if self.disk.is_off() {
+            return;
+        }
+        let struck = self.disk.struck().split_off(before);
+        match outcome {
+            Ok(durable) => {
+                assert!(struck.is_empty(), "acknowledged a sync that failed");
+                assert_eq!(durable.map_or(0, |seq| seq + 1), self.model.history.len() as u64);
+            }
+            Err(Error::Poisoned { .. }) => assert!(self.is_poisoned || !struck.is_empty()),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// A random query, held against the same filter on the model.
+    pub fn read(&mut self) {
+        let count = self.model.history.len() as u64;
+        let number = self.dice.usize(..AGGREGATES);
+        let dice = &mut self.dice;
+        let query = Query {
+            after: dice.bool().then(|| dice.u64(..=count)),
+            up_to: dice.bool().then(|| dice.u64(..=count)),
+            types: (dice.u8(..3) == 0).then(|| vec!["type-1".to_owned(), "type-4".to_owned()]),
+            aggregate_id: (dice.u8(..2) == 0).then(|| format!("agg-{number}")),
+            limit: (dice.u8(..4) == 0).then(|| dice.u64(..20)),
+            ..Query::default()
+        };
+        let is_wanted = |(seq, offer): &(u64, &Offer)| {
+            query.after.is_none_or(|after| *seq > after)
+                && query.up_to.is_none_or(|up_to| *seq <= up_to)
+                && query.types.as_ref().is_none_or(|types| types.contains(&offer.event_type))
+                && query.aggregate_id.as_ref().is_none_or(|id| offer.aggregate_id.as_ref() == Some(id))
+        };
+        let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let wanted: Vec<u64> =
+            (0..).zip(&self.model.history).filter(is_wanted).map(|(seq, _)| seq).take(limit).collect();
+        self.note(format_args!("read {query:?}"));
+        let mut events: Vec<StoredEvent> = Vec::new();
+        let scan = self.log().read(query);
+        match scan.and_then(|mut scan| scan.next_batch(&mut events, usize::MAX, usize::MAX)) {
+            Ok(()) => assert_eq!(events.iter().map(|one| one.fixed.seq).collect::<Vec<_>>(), wanted),
+            Err(error) => self.is_excused(&error),
+        }
+    }
+
+    /// A read may fail where the system did, or where a failed sync threw out what nobody had called durable.
+    fn is_excused(&self, error: &Error) {
+        let fits = match error {
+            Error::Io { .. } => !self.disk.struck().is_empty(),
+            Error::Corrupt { .. } => self.is_poisoned,
+            _ => false,
+        };
+        assert!(fits || self.disk.is_off(), "{error:?} after {:?}", self.disk.struck());
+    }
+
+    /// A reader of another process takes in what is new, which is exactly what was appended.
+    pub fn follow(&mut self) {
+        if self.followers.len() < 2 {
+            match self.open_on(&self.disk, Mode::Read) {
+                Ok(reader) => {
+                    self.note("a follower comes");
+                    let scan = reader.follow(Query::default()).unwrap_or_else(|error| panic!("{error:?}"));
+                    self.followers.push(Follower { reader, scan, seen: 0 });
+                }
+                Err(error) => return self.is_excused(&error),
+            }
+        }
+        if self.is_poisoned {
+            // What a failed sync threw out may come back otherwise than it was seen.
+            self.followers.clear();
+        }
+        for at in 0..self.followers.len() {
+            let follower = &mut self.followers[at];
+            let mut events = Vec::new();
+            let outcome = follower
+                .reader
+                .last_seq()
+                .and_then(|_| follower.scan.next_batch(&mut events, usize::MAX, usize::MAX));
+            let (from, until) = (follower.seen, follower.seen + events.len());
+            follower.seen = until;
+            let expected = from as u64..until as u64;
+            assert!(events.iter().map(|event| event.fixed.seq).eq(expected), "a follower went astray");
+            match outcome {
+                Ok(()) => assert_eq!(until, self.model.history.len(), "a follower was told less"),
+                Err(error) => {
+                    self.is_excused(&error);
+                    self.followers.remove(at);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub fn snapshot(&mut self) {
+        let aggregate_id = format!("agg-{}", self.dice.usize(..AGGREGATES));
+        let told = self
+            .model
+            .snapshots
+            .get(&aggregate_id)
+            .and_then(|told| told.last())
+            .map_or(0, |(seq, _)| seq + 1);
+        let payload = format!("state {}", self.dice.u32(..)).into_bytes();
+        self.note(format_args!("snapshot of {aggregate_id} at {told}"));
+        match self.log().write_snapshot(&aggregate_id, told, &payload) {
+            Ok(()) => self.model.snapshots.entry(aggregate_id).or_default().push((told, payload)),
+            Err(Error::Io { .. } | Error::DiskFull { .. }) => {
+                assert!(self.disk.is_off() || !self.disk.struck().is_empty());
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn move_clock(&mut self) {
+        let by = match self.dice.u8(..4) {
+            0 => DAY_NS,
+            1 => -DAY_NS / 3,
+            _ => self.dice.i64(-1_000_000..1_000_000_000),
+        };
+        self.note(format_args!("the clock moves by {by} ns"));
+        self.clock.advance(by);
+    }
+
+    /// Lets one of the next operations fail, once or until it is healed.
+    pub fn break_something(&mut self) {
+        let on = [
+            None,
+            Some(Operation::Read),
+            Some(Operation::Write),
+            Some(Operation::Allocate),
+            Some(Operation::Name),
+            Some(Operation::Sync),
+            Some(Operation::Sync),
+        ];
+        let on = on[self.dice.usize(..on.len())];
+        // Nobody is told that the disk is full who only wanted to read.
+        let errors =
+            if matches!(on, None | Some(Operation::Read)) { [EIO, EINTR, EIO] } else { [EIO, EINTR, ENOSPC] };
+        let seed = self.dice.u64(..);
+        let fault = Fault {
+            on,
+            skip: self.dice.usize(..8),
+            errno: errors[self.dice.usize(..errors.len())],
+            lasts: self.dice.bool(),
+            leaves: [Loss::DropAll, Loss::KeepAll, Loss::Some(seed)][self.dice.usize(..3)],
+        };
+        self.note(format_args!("{fault:?}"));
+        self.disk.fail(fault);
+    }
+}

@@ -1,0 +1,300 @@
+//! A log on a simulated machine, the model beside it, and the dice that decide what happens to them.
+//!
+//! Owns opening, ending and judging: what each crash must leave. [`super::steps`] owns what a live log is asked to do.
+
+use std::{fmt::Display, path::Path, sync::Arc};
+
+use _core::{
+    clock::ManualClock,
+    config::{Keeper, Mode, Options},
+    error::Error,
+    log::{Location, Log},
+    place::Place,
+    scan::{Query, Scan, StoredEvent},
+    verify::{Severity, verify_place},
+    vfs::simulated::{Crash, Loss, Operation, SimulatedDisk},
+};
+
+use super::model::Model;
+
+/// A directory whose parents have to be made too.
+pub const ROOT: &str = "/var/lib/log";
+const EPOCH_NS: i64 = 1_723_161_255_000_000_000;
+
+/// A reader in another process, which outlives the writer.
+pub struct Follower {
+    pub reader: Log,
+    pub scan: Scan,
+    pub seen: usize,
+}
+
+/// An older copy of the directory, and what was true then.
+struct Copy {
+    disk: Arc<SimulatedDisk>,
+    model: Model,
+}
+
+/// See the module's first paragraph.
+pub struct World {
+    pub disk: Arc<SimulatedDisk>,
+    pub clock: Arc<ManualClock>,
+    pub dice: fastrand::Rng,
+    pub model: Model,
+    pub log: Option<Log>,
+    pub followers: Vec<Follower>,
+    /// The log was poisoned in this life.
+    pub is_poisoned: bool,
+    /// Events that the next opening must serve.
+    pub least: usize,
+    /// Told in the order of happening, for whoever has to understand a failure.
+    pub trace: Vec<String>,
+    /// Counts what was tried, for the campaign's report.
+    pub tally: Tally,
+    copy: Option<Copy>,
+}
+
+/// What a campaign has tried.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub steps: usize,
+    pub crashes: usize,
+    pub recoveries: usize,
+    pub faults: usize,
+    pub flips: usize,
+    pub refused_flips: usize,
+    pub cuts: usize,
+    pub rollbacks: usize,
+}
+
+pub fn options(mode: Mode) -> Options {
+    Options { mode, keeper: Keeper::Manual, segment_bytes: 64 * 1024, ..Options::default() }
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            disk: SimulatedDisk::new(),
+            clock: Arc::new(ManualClock::new(EPOCH_NS)),
+            dice: fastrand::Rng::with_seed(seed),
+            model: Model::default(),
+            log: None,
+            followers: Vec::new(),
+            is_poisoned: false,
+            least: 0,
+            trace: Vec::new(),
+            tally: Tally::default(),
+            copy: None,
+        }
+    }
+
+    pub fn chance(&mut self, percent: u8) -> bool {
+        self.dice.u8(..100) < percent
+    }
+
+    pub fn note(&mut self, what: impl Display) {
+        self.trace.push(what.to_string());
+    }
+
+    pub fn open_on(&self, disk: &Arc<SimulatedDisk>, mode: Mode) -> Result<Log, Error> {
+        Log::open(Location::Elsewhere(disk.clone(), Path::new(ROOT)), options(mode), self.clock.clone())
+    }
+
+    pub fn log(&self) -> &Log {
+        self.log.as_ref().unwrap()
+    }
+
+    /// Whether something went wrong on purpose since the last look; nothing does any more.
+    pub fn heal(&mut self) -> Vec<Operation> {
+        let struck = self.disk.heal();
+        self.tally.faults += struck.len();
+        struck
+    }
+
+    /// Any crash there is.
+    pub fn any_crash(&mut self) -> Crash {
+        let seed = self.dice.u64(..);
+        match self.dice.u8(..12) {
+            0..5 => Crash::Kill,
+            5 => Crash::Power(Loss::DropAll),
+            6 => Crash::Power(Loss::KeepAll),
+            7 => Crash::Power(Loss::AlternatePages),
+            8 => Crash::Power(Loss::TornSectors(seed)),
+            9 => Crash::Power(Loss::ReorderedNames(seed)),
+            _ => Crash::Power(Loss::Some(seed)),
+        }
+    }
+
+    /// The machine, or only the process, ends and starts again.
+    pub fn restart(&mut self, crash: Crash) {
+        self.note(format_args!("{crash:?}"));
+        self.tally.crashes += 1;
+        self.drop_log();
+        self.followers.clear();
+        if crash != Crash::Kill {
+            self.least = self.least.min(self.model.durable);
+        }
+        self.disk = self.disk.after(crash).unwrap();
+    }
+
+    /// The same log, promised the same, on the machine that `crash` leaves; for trying many ends of one life.
+    pub fn fork(&self, crash: Crash) -> Self {
+        let mut world = Self::new(0);
+        world.disk = self.disk.after(crash).unwrap();
+        world.clock = Arc::clone(&self.clock);
+        world.model = self.model.clone();
+        world.least = if crash == Crash::Kill { self.least } else { self.least.min(self.model.durable) };
+        world
+    }
+
+    /// The process ends as if killed, beside readers that live on.
+    pub fn drop_log(&mut self) {
+        if let Some(log) = self.log.take() {
+            log.abandon();
+        }
+    }
+
+    pub fn take_copy(&mut self) {
+        if !self.is_poisoned {
+            let disk = self.disk.after(Crash::Kill).unwrap();
+            self.copy = Some(Copy { disk, model: self.model.clone() });
+        }
+    }
+
+    /// An older copy of the directory takes the place of the log.
+    pub fn roll_back(&mut self) {
+        let Some(copy) = self.copy.take() else { return };
+        self.note(format_args!("rolled back to {} events", copy.model.history.len()));
+        self.tally.rollbacks += 1;
+        self.drop_log();
+        self.followers.clear();
+        self.disk = copy.disk;
+        self.model = copy.model;
+        self.least = self.model.history.len();
+    }
+
+    /// Opens the log after any end, judges what it serves, and takes that for true from then on; false where the machine
+    /// went off meanwhile.
+    pub fn open_and_judge(&mut self) -> bool {
+        let by_reader = self.read_beside();
+        let log = match self.open_on(&self.disk, Mode::ReadWrite) {
+            Ok(log) => log,
+            Err(_) if self.disk.is_off() => return false,
+            Err(error) => panic!("the opening failed: {error:?}"),
+        };
+        self.note(format_args!("opened: {:?}", log.recovery()));
+        let served = self.judge(&log, by_reader.as_deref());
+        self.model.accept(served);
+        let durable = log.durable_seq().map_or(0, |seq| usize::try_from(seq).unwrap() + 1);
+        assert_eq!(durable, served, "an opening leaves nothing that is not durable");
+        self.model.durable = durable;
+        self.least = durable;
+        self.tally.recoveries += usize::from(!log.recovery().clean);
+        self.tally.cuts += usize::from(log.recovery().cut.is_some());
+        self.is_poisoned = false;
+        self.log = Some(log);
+        true
+    }
+
+    /// What a reader serves that comes before the writer.
+    fn read_beside(&self) -> Option<Vec<StoredEvent>> {
+        match self.open_on(&self.disk, Mode::Read) {
+            Ok(reader) => Some(read_all(&reader).unwrap()),
+            Err(Error::Missing { .. }) => None,
+            Err(error) => panic!("a reader: {error:?}"),
+        }
+    }
+
+    fn judge(&self, log: &Log, by_reader: Option<&[StoredEvent]>) -> usize {
+        let served = read_all(log).unwrap();
+        if let Some(fault) = self.model.fault_of(&served) {
+            panic!("{fault}");
+        }
+        assert!(
+            served.len() >= self.least,
+            "{} of {} promised events are there: {:?}",
+            served.len(),
+            self.least,
+            log.recovery()
+        );
+        let texts =
+            |events: &[StoredEvent]| events.iter().map(|event| event.bytes.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(by_reader.unwrap_or_default()), texts(&served), "reader and writer disagree");
+        for (id, (_, version)) in self.model.heads(served.len()) {
+            assert_eq!(log.aggregate_version(&id).unwrap(), Some(version), "version of {id}");
+        }
+        self.judge_snapshots(log);
+        served.len()
+    }
+
+    fn judge_snapshots(&self, log: &Log) {
+        for (aggregate_id, told) in &self.model.snapshots {
+            let kept = log.read_snapshots(aggregate_id).unwrap();
+            let (seq, payload) = told.last().unwrap();
+            let newest = kept.iter().find(|(at, _)| at == seq);
+            assert_eq!(
+                newest.and_then(|(_, bytes)| bytes.as_ref()),
+                Some(payload),
+                "snapshot of {aggregate_id}"
+            );
+        }
+    }
+
+    /// Nothing is wrong with the log, as far as `verify` can tell.
+    pub fn verify(&self) {
+        let verification = verify_place(&Place { vfs: self.disk.clone(), path: ROOT.into() }).unwrap();
+        let errors: Vec<_> =
+            verification.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    /// One bit flips, somewhere: refused with a place and without a change, harmless, or cut at or above the watermark.
+    pub fn flip_somewhere(&mut self) {
+        let image = self.disk.image();
+        if image.is_empty() {
+            return;
+        }
+        let sound = self.disk.after(Crash::Kill).unwrap();
+        let Ok(reader) = self.open_on(&sound, Mode::Read) else { return };
+        let all = read_all(&reader).unwrap();
+        let durable = reader.recovery().watermark_seq.map_or(0, |seq| usize::try_from(seq).unwrap() + 1);
+        let (path, bytes) = image.iter().nth(self.dice.usize(..image.len())).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
+        let (byte, bit) = (self.dice.usize(..bytes.len().clamp(1, used + 64)), self.dice.u32(..8));
+        self.note(format_args!("bit {bit} of byte {byte} of {} flips", path.display()));
+        self.tally.flips += 1;
+        for mode in [Mode::Read, Mode::ReadWrite] {
+            let damaged = self.disk.after(Crash::Kill).unwrap();
+            damaged.flip(path, byte, bit).unwrap();
+            let before = damaged.image();
+            let outcome = self.open_on(&damaged, mode).and_then(|log| Ok((read_all(&log)?, log)));
+            match outcome {
+                Ok((served, log)) => {
+                    let bytes = |events: &[StoredEvent]| {
+                        events.iter().map(|one| one.bytes.clone()).collect::<Vec<_>>()
+                    };
+                    assert!(bytes(&all).starts_with(&bytes(&served)), "something else was served");
+                    assert!(served.len() >= durable, "{} of {durable} durable events", served.len());
+                    let is_named = mode == Mode::Read || log.recovery().cut.is_some();
+                    assert!(
+                        is_named || served.len() == all.len(),
+                        "cut without a word: {:?}",
+                        log.recovery()
+                    );
+                    log.abandon();
+                }
+                Err(Error::Corrupt { path, .. } | Error::Version { path, .. }) => {
+                    assert!(path.starts_with(ROOT), "{}", path.display());
+                    assert!(damaged.image() == before, "a refused opening changed something");
+                    self.tally.refused_flips += 1;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+}
+
+pub fn read_all(log: &Log) -> Result<Vec<StoredEvent>, Error> {
+    let mut events = Vec::new();
+    log.read(Query::default())?.next_batch(&mut events, usize::MAX, usize::MAX)?;
+    Ok(events)
+}
