@@ -63,7 +63,7 @@ test-rust: tools ## The engine's tests, without Python
 # TORTURE_SEED tells one life, TORTURE_MINUTES goes on for as long as told; the first seed of a longer campaign is the time.
 torture: tools ## Random lives on a simulated machine: make torture MINUTES=5, or SEED=n to repeat one
 	TORTURE_SEED=$(SEED) TORTURE_MINUTES=$(or $(MINUTES),5) TORTURE_FIRST_SEED=$(or $(FIRST_SEED),$(shell date +%s)000000) \
-		$(CARGO) test --locked --quiet --features simulation --test torture -- --nocapture
+		$(CARGO) test --locked --quiet --features simulation --test torture nothing_promised -- --nocapture
 
 test-python: build ## The tests of everything that Python sees
 	$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
-//! Random lives of a log on a simulated machine: appended to, read, followed, broken, killed, switched off, rolled back,
+//! Lives of a log on a simulated machine. Random ones: appended to, read, followed, broken, killed, switched off, rolled back,
 //! damaged by a bit; and after each end held against a plain list of what was promised. A life is a seed: the same seed is
-//! the same life.
+//! the same life. And one fixed life, ended at every point there is.
 //!
 //! `make torture SEED=n` tells one life in full, `make torture MINUTES=n` goes on with new ones for as long as told.
 
@@ -14,6 +14,8 @@
 
 #[path = "torture/campaign.rs"]
 mod campaign;
+#[path = "torture/enumeration.rs"]
+mod enumeration;
 #[path = "torture/life.rs"]
 mod life;
 #[path = "torture/model.rs"]

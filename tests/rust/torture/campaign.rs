@@ -24,6 +24,7 @@ const KNOWN_SEEDS: &str = include_str!("seeds.txt");
 const STORY_LINES: usize = 60;
 
 /// How long a campaign goes on.
+#[derive(Clone, Copy)]
 pub enum Limit {
     Seeds(u64),
     Minutes(u64),

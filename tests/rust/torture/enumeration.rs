@@ -2,24 +2,6 @@
 //! name, between any two stores of the appending thread, and within the bytes of a record; each end in all the ways a process
 //! or a machine can end, each opened again and judged.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a test that breaks off has failed, which is what it is for"
-)]
-#![allow(dead_code, reason = "the random lives use more of the world than the script does")]
-
-#[path = "torture/life.rs"]
-mod life;
-#[path = "torture/model.rs"]
-mod model;
-#[path = "torture/steps.rs"]
-mod steps;
-#[path = "torture/world.rs"]
-mod world;
-
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -29,7 +11,8 @@ use _core::{
     config::Mode,
     vfs::simulated::{Crash, Loss},
 };
-use world::World;
+
+use super::{life, world::World};
 
 /// a: append · b: batch · s: sync · k: the keeper's pass · p: snapshot · r: read · f: a reader follows · d: the next day ·
 /// w: the kernel writes back · c: close and open · x: killed beside its readers, and opened.
