@@ -1,7 +1,7 @@
 //! The engine of aresbus: an event log in memory-mapped segments.
 //!
 //! Read the modules in this order; each knows only those before it:
-//! `error`, `config`, `clock` · `format` (bytes) · `map`, `vfs` (files) · `segment` (one file) · `place`, `shelf`
+//! `error`, `config`, `clock`, `threads`, `planted` · `format` (bytes) · `map`, `vfs` (files) · `segment` (one file) · `place`, `shelf`
 //! (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy, the face) · `verify` ·
 //! `python` (the binding).
 //! docs/format.md is the contract on disk, ARCHITECTURE.md the reasons.
@@ -13,11 +13,13 @@ pub mod format;
 pub mod log;
 pub mod map;
 pub mod place;
+pub mod planted;
 pub mod recovery;
 pub mod scan;
 pub mod segment;
 pub mod shelf;
 pub mod tail;
+pub mod threads;
 pub mod verify;
 pub mod vfs;
 

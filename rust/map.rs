@@ -1,14 +1,15 @@
 //! Mapped memory: the writable view of the tail, the read-only view of any segment.
 //!
 //! The engine's only `unsafe` (the binding has its own for the C API). Owns the mapping, the commit words'
-//! atomicity, and copying out of memory that another process may be writing. Knows no record beyond its commit word.
+//! atomicity and orderings, and copying out of memory that another process may be writing. Knows no record beyond its commit
+//! word. Generic over the cells that memory is reached through, so that a model checker sees each access (`threads/cells.rs`).
 //!
 //! Invariants: bytes of a committed record never change, so copying them races with nothing. A reader reaches bytes
 //! that are still being written only if a damaged length sends it there; it copies them raw, never through a
 //! reference, and its checksum then rejects the copy (R8). Mappings are never resized; files are never shrunk.
 
 use std::{
-    io,
+    fmt, io,
     os::fd::BorrowedFd,
     ptr::{self, NonNull},
     sync::{
@@ -19,31 +20,31 @@ use std::{
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
+use crate::threads::{Cells, DefaultCells};
+
 /// A mapping; unmapped when the last view of it goes.
-#[derive(Debug)]
-pub struct Memory {
+pub struct Memory<C: Cells = DefaultCells> {
     start: NonNull<u8>,
     bytes: usize,
-    #[cfg(feature = "simulation")]
-    watch: std::sync::OnceLock<Box<dyn StoreWatch>>,
-}
-
-/// Sees each store of the appending thread before it is made: the points at which a simulated process dies.
-#[cfg(feature = "simulation")]
-pub trait StoreWatch: std::fmt::Debug + Send + Sync {
-    /// The uncommitted bytes `offset..offset + bytes` are about to be stored, one after another.
-    fn before_fill(&self, offset: usize, bytes: usize);
-    /// A commit word is about to be stored, at once.
-    fn before_commit(&self);
+    cells: C,
 }
 
 // SAFETY: the mapping belongs to no thread. All access goes through `word` (atomic), `copy` (raw) and
-// `WriteMap::bytes_mut` (exclusive by `&mut` on a view that cannot be cloned).
-unsafe impl Send for Memory {}
+// `WriteMap::fill` (exclusive by `&mut` on a view that cannot be cloned). The cells are `Send` and `Sync` themselves.
+unsafe impl<C: Cells> Send for Memory<C> {}
 // SAFETY: as above.
-unsafe impl Sync for Memory {}
+unsafe impl<C: Cells> Sync for Memory<C> {}
 
-impl Memory {
+impl<C: Cells> fmt::Debug for Memory<C> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Memory")
+            .field("start", &self.start)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Cells> Memory<C> {
     /// Maps the first `bytes` bytes of a file, shared with every process that maps it.
     ///
     /// # Errors
@@ -69,24 +70,19 @@ impl Memory {
 
     fn adopt(start: *mut u8, bytes: usize) -> io::Result<Arc<Self>> {
         let start = NonNull::new(start).ok_or_else(|| io::Error::other("mmap answered a null pointer"))?;
-        Ok(Arc::new(Self {
-            start,
-            bytes,
-            #[cfg(feature = "simulation")]
-            watch: std::sync::OnceLock::new(),
-        }))
-    }
-
-    /// Lets `watch` see every store from now on; the first one stays.
-    #[cfg(feature = "simulation")]
-    pub fn watch(&self, watch: Box<dyn StoreWatch>) {
-        let _first_stays = self.watch.set(watch);
+        Ok(Arc::new(Self { start, bytes, cells: C::new(bytes) }))
     }
 
     /// Size of the mapping.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What it is reached through.
+    #[must_use]
+    pub fn cells(&self) -> &C {
+        &self.cells
     }
 
     /// Faults pages in for writing, ahead of the appending thread (R10).
@@ -112,6 +108,10 @@ impl Memory {
         Some(unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) })
     }
 
+    fn load(&self, offset: usize, order: Ordering) -> Option<u32> {
+        self.word(offset).map(|word| u32::from_le(self.cells.load(offset, word, order)))
+    }
+
     fn copy(&self, offset: usize, target: &mut [u8]) -> bool {
         if offset.checked_add(target.len()).is_none_or(|end| end > self.bytes) {
             return false;
@@ -135,7 +135,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl<C: Cells> Drop for Memory<C> {
     fn drop(&mut self) {
         // SAFETY: the range is the one mmap gave, and no view is left: each holds an Arc of this.
         let answer = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
@@ -144,19 +144,25 @@ impl Drop for Memory {
 }
 
 /// A view that only reads.
-#[derive(Debug, Clone)]
-pub struct ReadMap(Arc<Memory>);
+#[derive(Debug)]
+pub struct ReadMap<C: Cells = DefaultCells>(Arc<Memory<C>>);
 
-impl ReadMap {
+impl<C: Cells> Clone for ReadMap<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C: Cells> ReadMap<C> {
     /// A view of `memory`.
     #[must_use]
-    pub fn new(memory: Arc<Memory>) -> Self {
+    pub fn new(memory: Arc<Memory<C>>) -> Self {
         Self(memory)
     }
 
     /// A handle that does not keep the mapping alive.
     #[must_use]
-    pub fn downgrade(&self) -> Weak<Memory> {
+    pub fn downgrade(&self) -> Weak<Memory<C>> {
         Arc::downgrade(&self.0)
     }
 
@@ -169,30 +175,31 @@ impl ReadMap {
     /// The commit word at `offset`, `None` out of bounds. Acquire: what was stored before it is visible (R5).
     #[must_use]
     pub fn commit(&self, offset: usize) -> Option<u32> {
-        self.0.word(offset).map(|word| u32::from_le(word.load(Ordering::Acquire)))
+        self.0.load(offset, Ordering::Acquire)
     }
 
     /// Copies out; false if out of bounds.
     #[must_use]
     pub fn copy(&self, offset: usize, target: &mut [u8]) -> bool {
+        self.0.cells.reads(offset, target.len());
         self.0.copy(offset, target)
     }
 }
 
 /// The one view that writes. Not `Clone`: a segment has one appender, which `&mut` proves.
 #[derive(Debug)]
-pub struct WriteMap(Arc<Memory>);
+pub struct WriteMap<C: Cells = DefaultCells>(Arc<Memory<C>>);
 
-impl WriteMap {
+impl<C: Cells> WriteMap<C> {
     /// The writable view of `memory`, of which there may be only one.
     #[must_use]
-    pub fn new(memory: Arc<Memory>) -> Self {
+    pub fn new(memory: Arc<Memory<C>>) -> Self {
         Self(memory)
     }
 
     /// The mapping itself, for populating it from the keeper.
     #[must_use]
-    pub fn memory(&self) -> &Arc<Memory> {
+    pub fn memory(&self) -> &Arc<Memory<C>> {
         &self.0
     }
 
@@ -202,44 +209,39 @@ impl WriteMap {
         self.0.bytes
     }
 
-    /// The uncommitted bytes `offset..offset + bytes`, to encode a record in place; the commit word, its first four
-    /// bytes, must be left zero.
+    /// Has `write` fill in the uncommitted bytes `offset..offset + bytes`, to encode a record in place; the commit word, its
+    /// first four bytes, must be left zero.
     ///
     /// # Panics
     /// If they do not lie inside: a broken invariant, the caller has checked the room.
-    pub fn bytes_mut(&mut self, offset: usize, bytes: usize) -> &mut [u8] {
+    #[inline]
+    pub fn fill<T>(&mut self, offset: usize, bytes: usize, write: impl FnOnce(&mut [u8]) -> T) -> T {
         assert!(
             offset.checked_add(bytes).is_some_and(|end| end <= self.0.bytes),
             "an append beyond its segment"
         );
-        #[cfg(feature = "simulation")]
-        if let Some(watch) = self.0.watch.get() {
-            watch.before_fill(offset, bytes);
-        }
-        // SAFETY: in bounds (asserted). Exclusive: this view cannot be cloned and is borrowed mutably, and readers
-        // stop at the zero commit word before these bytes (R5).
-        unsafe { std::slice::from_raw_parts_mut(self.0.start.as_ptr().add(offset), bytes) }
+        self.0.cells.writes(offset, bytes);
+        // SAFETY: in bounds (asserted). Exclusive: this view cannot be cloned and is borrowed mutably for as long as
+        // `write` has the bytes, and readers stop at the zero commit word before them (R5).
+        write(unsafe { std::slice::from_raw_parts_mut(self.0.start.as_ptr().add(offset), bytes) })
     }
 
     /// Stores a commit word. Release: whoever sees it sees the record.
     ///
     /// # Panics
-    /// As [`WriteMap::bytes_mut`].
+    /// As [`WriteMap::fill`].
     pub fn commit(&mut self, offset: usize, word: u32) {
         let target = self.0.word(offset);
         assert!(target.is_some(), "a commit beyond its segment");
-        #[cfg(feature = "simulation")]
-        if let Some(watch) = self.0.watch.get() {
-            watch.before_commit();
-        }
         if let Some(target) = target {
-            target.store(word.to_le(), Ordering::Release);
+            self.0.cells.store(offset, target, word.to_le(), Ordering::Release);
         }
     }
 
     /// Copies out; false if out of bounds.
     #[must_use]
     pub fn copy(&self, offset: usize, target: &mut [u8]) -> bool {
+        self.0.cells.reads(offset, target.len());
         self.0.copy(offset, target)
     }
 }

@@ -6,8 +6,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     segment::{Segment, Step, Walk},
     shelf::Shelf,
     tail::Head,
+    threads::{Instant, sleep},
 };
 
 /// Longest sleep of a waiting scan.
@@ -343,7 +343,7 @@ impl Scan {
             if left.is_zero() {
                 return Ok(false);
             }
-            thread::sleep(nap.min(left));
+            sleep(nap.min(left));
             nap = (nap * 2).min(LONGEST_NAP);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
         split_commit_word,
     },
     map::{Memory, ReadMap},
+    threads::{Mutex, PoisonError},
     vfs::Vfs,
 };
 

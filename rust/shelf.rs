@@ -3,15 +3,13 @@
 //! Owns the list. In the writer's process each roll appends to it; a reader looks at the directory, where an entered
 //! segment names the one before it. Refuses to know what is in a segment.
 
-use std::{
-    io::ErrorKind,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
     error::{Error, Result},
     place::{OpenedSegment, Place, highest_watermark},
     segment::Segment,
+    threads::{PoisonError, RwLock},
 };
 
 /// Whether new segments are announced by the writer in this process, or have to be looked for.

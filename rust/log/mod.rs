@@ -9,8 +9,8 @@ mod stats;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use reader::Reader;
@@ -27,6 +27,7 @@ use crate::{
     scan::{Query, Scan},
     shelf::Shelf,
     tail::{Head, Tail},
+    threads::{Instant, Mutex},
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
 

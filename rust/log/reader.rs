@@ -2,10 +2,7 @@
 //!
 //! Writes nothing. Invariant: heads and position belong together, both behind one lock.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use crate::{
     error::{Error, Result},
@@ -14,6 +11,10 @@ use crate::{
     scan::{Query, Scan, StoredEvent},
     shelf::{News, Shelf},
     tail::{Head, Heads},
+    threads::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Events a reader takes in at once to learn of new heads.

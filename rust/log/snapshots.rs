@@ -1,9 +1,7 @@
 //! Snapshots of a log's aggregates: stored one at a time, opaque here.
 
-use std::sync::PoisonError;
-
 use super::Log;
-use crate::error::Result;
+use crate::{error::Result, threads::PoisonError};
 
 impl Log {
     /// Stores a snapshot, whole or not at all; durable on return.

@@ -1,9 +1,10 @@
 //! A log at one moment: positions, segments, counters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::{Log, Role};
-use crate::error::Result;
+use crate::{
+    error::Result,
+    threads::atomic::{AtomicU64, Ordering},
+};
 
 /// A log at one moment.
 #[derive(Debug, Clone)]

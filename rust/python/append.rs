@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     format::{Codec, NewEvent},
     log::Appended,
+    planted::{Bug, is_planted},
 };
 
 impl PyLog {
@@ -75,7 +76,7 @@ impl PyLog {
     fn commit(&self, py: Python<'_>, payload: Payload<'_>, arguments: &Arguments<'_>) -> PyResult<Appended> {
         let tags = arguments.tags.borrow()?;
         let event = arguments.new_event(payload, &tags)?;
-        let outcome = match self.engine.append(&event, Patience::Try) {
+        let outcome = match self.engine.append(&event, first_patience()) {
             Err(Error::WouldBlock) => py.detach(|| self.engine.append(&event, Patience::Wait)),
             outcome => outcome,
         };
@@ -91,7 +92,7 @@ impl PyLog {
         events: &[NewEvent<'_>],
         durability: Option<Durability>,
     ) -> PyResult<Vec<PyReceipt>> {
-        let outcome = match self.engine.append_many(events, Patience::Try) {
+        let outcome = match self.engine.append_many(events, first_patience()) {
             Err(Error::WouldBlock) => py.detach(|| self.engine.append_many(events, Patience::Wait)),
             outcome => outcome,
         };
@@ -133,6 +134,11 @@ impl PyLog {
         };
         outcome.map_err(|error| told(py, error, appended))
     }
+}
+
+/// With the GIL held, an append waits for nothing (R12).
+fn first_patience() -> Patience {
+    if is_planted(Bug::GilLockOrder) { Patience::Wait } else { Patience::Try }
 }
 
 #[cold]

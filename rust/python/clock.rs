@@ -1,4 +1,4 @@
-//! The clock that stands still until told, for Python tests.
+//! The clock that a log reads: the machine's, or for Python tests one that stands still until told.
 //!
 //! Owns nothing but the shared handle: the engine reads the very clock that Python moves.
 
@@ -6,7 +6,24 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::clock::{Clock, ManualClock};
+use crate::{
+    clock::{Clock, ManualClock, SystemClock},
+    planted::{Bug, is_planted},
+};
+
+/// The clock of a log that was given none.
+pub fn default_clock() -> Arc<dyn Clock> {
+    if is_planted(Bug::GilLockOrder) { Arc::new(GilClock) } else { Arc::new(SystemClock) }
+}
+
+/// The planted half of a lock-order bug: the engine asks for the time under its locks, and this asks for the GIL.
+struct GilClock;
+
+impl Clock for GilClock {
+    fn now_ns(&self) -> i64 {
+        Python::attach(|_| SystemClock.now_ns())
+    }
+}
 
 /// A clock that stands still until told; for tests. Thread-safe.
 #[pyclass(name = "ManualClock", module = "aresbus._core", frozen)]

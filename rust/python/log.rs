@@ -13,7 +13,7 @@ use pyo3::{PyTraverseError, PyVisit, intern, prelude::*, types::PyDict};
 
 use super::{
     arguments::durability_name,
-    clock::PyManualClock,
+    clock::{PyManualClock, default_clock},
     encode::NonFinite,
     error::{closed_error, raised},
     fork::Life,
@@ -22,7 +22,7 @@ use super::{
     report,
 };
 use crate::{
-    clock::{Clock, SystemClock},
+    clock::Clock,
     config::{Durability, Mode},
     log::{Location, Log},
     place::Place,
@@ -97,8 +97,7 @@ impl PyLog {
     ) -> PyResult<Self> {
         let numbers = Numbers { sync_interval_ms, segment_bytes, memory_bytes };
         let (options, non_finite) = options(py, (mode, durability, non_finite), &numbers, force_filesystem)?;
-        let clock: Arc<dyn Clock> =
-            clock.map_or_else(|| Arc::new(SystemClock) as _, |clock| clock.get().shared());
+        let clock: Arc<dyn Clock> = clock.map_or_else(default_clock, |clock| clock.get().shared());
         let (mode, durability) = (options.mode, options.durability);
         let place = place_of(py, path)?;
         let vfs = Arc::clone(&place.vfs);

@@ -4,9 +4,9 @@
 //! version looks again. Source of the scheme and its orderings: H.-J. Boehm, "Can seqlocks get along with programming
 //! language memory models?", MSPC 2012.
 
-use std::{
-    hint,
-    sync::atomic::{AtomicU64, Ordering, fence},
+use crate::threads::{
+    atomic::{AtomicU64, Ordering, fence},
+    spin_loop,
 };
 
 /// The end of what is committed.
@@ -63,7 +63,7 @@ impl CommittedCell {
             if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
                 return position;
             }
-            hint::spin_loop();
+            spin_loop();
         }
     }
 }

@@ -5,8 +5,7 @@
 //! Never touches Python. A keeper that dies poisons the log (R14).
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    thread::{self, JoinHandle},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -15,6 +14,7 @@ use crate::{
     config::Durability,
     error::{Error, Result},
     format::segment::{PAGE_BYTES, RECORDS_OFFSET},
+    threads::{self, Condvar, JoinHandle, Mutex, MutexGuard, PoisonError},
 };
 
 /// Passes without anything to sync before the watermark is stored: a quiet log is not synced twice for each event.
@@ -61,7 +61,7 @@ impl Signal {
         self.lock().stop = true;
         self.changed.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread.filter(|keeper| keeper.thread().id() != thread::current().id()) {
+        if let Some(thread) = thread.filter(|keeper| keeper.thread().id() != threads::current().id()) {
             let _died_poisons_by_itself = thread.join();
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn spawn(tail: &Arc<Tail>) -> Result<()> {
     let (signal, interval) = (Arc::clone(&tail.keeper), tail.options.sync_interval);
     signal.want_spare();
     let run = move || run(&weak, &signal, interval);
-    let started = thread::Builder::new().name("aresbus-keeper".to_owned()).spawn(run);
+    let started = threads::Builder::new().name("aresbus-keeper".to_owned()).spawn(run);
     let thread = started.map_err(|error| Error::io(&tail.place().path, "start the keeper of", error))?;
     *tail.keeper.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(())
@@ -103,7 +103,7 @@ struct Deathwatch<'a>(&'a Weak<Tail>);
 
 impl Drop for Deathwatch<'_> {
     fn drop(&mut self) {
-        if thread::panicking()
+        if threads::panicking()
             && let Some(tail) = self.0.upgrade()
         {
             let _poisoned = tail.poison("the keeper died: a defect in aresbus".to_owned());

@@ -21,10 +21,7 @@ mod sync;
 mod write;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -44,6 +41,10 @@ use crate::{
     place::Place,
     segment::{Position, Segment},
     shelf::{News, Shelf},
+    threads::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     vfs::Lock,
 };
 

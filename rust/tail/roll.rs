@@ -4,13 +4,7 @@
 //! spare in time, or for a record larger than it, the appending thread prepares one itself, and that is counted.
 //! Owns numbers and sizes of segments.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Tail,
@@ -28,6 +22,10 @@ use crate::{
     },
     map::{Memory, WriteMap},
     segment::Segment,
+    threads::{
+        Instant, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     vfs::File,
 };
 
@@ -120,8 +118,8 @@ impl Writer {
         let spare = tail.take_spare(least, patience)?;
         let number = spare.header.number;
         let identity = self.identity(now_ns, None);
-        let target = self.active.map.bytes_mut(self.active.offset, RECORD_FIXED_BYTES);
-        let end = end_record(target, &identity, number);
+        let write = |target: &mut [u8]| end_record(target, &identity, number);
+        let end = self.active.map.fill(self.active.offset, RECORD_FIXED_BYTES, write);
         self.active.commit(RECORD_FIXED_BYTES, end);
         let entry = Entry {
             first_seq: self.next_seq,
@@ -148,7 +146,7 @@ impl Writer {
 fn store_entry(map: &mut WriteMap, entry: &Entry, epoch: u32) {
     let bytes = entry.encode(epoch);
     if let Some((word, body)) = bytes.split_first_chunk::<4>() {
-        map.bytes_mut(ENTRY_OFFSET + 4, body.len()).copy_from_slice(body);
+        map.fill(ENTRY_OFFSET + 4, body.len(), |target| target.copy_from_slice(body));
         map.commit(ENTRY_OFFSET, u32::from_le_bytes(*word));
     }
 }

@@ -4,15 +4,7 @@
 //! synced whole first. Before each sync the older watermark page takes the result of the last completed one (R16), so that
 //! a watermark never claims more than a sync that had returned. A sync that fails poisons the log (R14).
 
-use std::{
-    collections::VecDeque,
-    path::PathBuf,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{CommittedPosition, Tail, as_ns};
 use crate::{
@@ -20,6 +12,10 @@ use crate::{
     error::{Error, Result},
     format::segment::{Watermark, watermark_offset},
     segment::Segment,
+    threads::{
+        Condvar, Instant, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     vfs::File,
 };
 

@@ -4,7 +4,7 @@
 //! segment has to be prepared (R10). The order of stores is the commit protocol (R5): record, successor's zero word,
 //! commit word.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
@@ -23,6 +23,7 @@ use crate::{
     },
     map::WriteMap,
     segment::{Position, Segment},
+    threads::atomic::Ordering,
 };
 
 /// Every append leaves room for the record that ends the segment.
@@ -182,7 +183,8 @@ impl Writer {
         }
         let members = (offset - start - RECORD_FIXED_BYTES) as u64;
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        let word = batch_head(self.active.map.bytes_mut(start, RECORD_FIXED_BYTES), &first, members, count);
+        let write = |target: &mut [u8]| batch_head(target, &first, members, count);
+        let word = self.active.map.fill(start, RECORD_FIXED_BYTES, write);
         self.active.seal_at(start, offset, word);
         self.active.offset = offset;
         self.next_seq += u64::from(count);
@@ -235,16 +237,16 @@ impl Writer {
         let bytes = dictionary_record_bytes(text);
         let identity = self.identity(now_ns, None);
         let number = self.active.dictionary.next_number();
-        let target = self.active.map.bytes_mut(self.active.offset, bytes);
-        let word = dictionary_record(target, &identity, number, text);
+        let write = |target: &mut [u8]| dictionary_record(target, &identity, number, text);
+        let word = self.active.map.fill(self.active.offset, bytes, write);
         self.active.commit(bytes, word);
         self.active.dictionary.add(text);
     }
 
     fn encode(&mut self, plan: &RecordPlan<'_>, offset: usize, identity: &Identity) -> u32 {
         let dictionary = &self.active.dictionary;
-        let target = self.active.map.bytes_mut(offset, plan.record_bytes());
-        plan.encode(target, identity, &|text| dictionary.number_of(text))
+        let write = |target: &mut [u8]| plan.encode(target, identity, &|text| dictionary.number_of(text));
+        self.active.map.fill(offset, plan.record_bytes(), write)
     }
 
     pub fn identity(&self, ts_ns: i64, head: Option<Head>) -> Identity {

@@ -26,7 +26,7 @@ use survival::Taste;
 pub use survival::{Crash, Loss};
 
 use super::{File, Filesystem, Lock, Vfs};
-use crate::map::{Memory, StoreWatch};
+use crate::{map::Memory, threads::watched::Watch};
 
 /// Every file and its content.
 pub type Image = BTreeMap<PathBuf, Vec<u8>>;
@@ -387,7 +387,7 @@ impl File for OpenFile {
         let memory = self.file.memory(bytes)?;
         if writable {
             let (machine, file) = (Arc::downgrade(&self.machine), Arc::downgrade(&self.file));
-            memory.watch(Box::new(Watcher { machine, file }));
+            memory.cells().by(Box::new(Watcher { machine, file }));
         }
         Ok(memory)
     }
@@ -405,7 +405,7 @@ impl fmt::Debug for Watcher {
     }
 }
 
-impl StoreWatch for Watcher {
+impl Watch for Watcher {
     fn before_fill(&self, offset: usize, bytes: usize) {
         let (Some(machine), Some(file)) = (self.machine.upgrade(), self.file.upgrade()) else { return };
         if machine.pass().is_err() {
