@@ -2,11 +2,53 @@
 //!
 //! Owns the list. Without the feature `planted`, which no wheel has, every question is answered "no" at compile time and the
 //! branch is gone. With it, the environment variable `ARESBUS_PLANTED` names the one that is in; it is read once. A bug
-//! stands here with the rule it breaks and the test that has to catch it.
+//! stands here with the rule it breaks; none has a test of its own: the general suites have to catch it (`make mutants`).
 
 /// See the module's first paragraph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
+    /// `checksum-not-seeded`: a record's checksum leaves out its epoch (R6).
+    ChecksumNotSeeded,
+    /// `successor-not-zeroed`: the word behind a record stays what it was (R5).
+    SuccessorNotZeroed,
+    /// `directory-not-synced`: a rename is believed without a sync of its directory (R18).
+    DirectoryNotSynced,
+    /// `ack-before-sync`: what is about to be synced counts as durable (R13).
+    AckBeforeSync,
+    /// `roll-without-sync`: a segment that was left is not synced before the next one (R13).
+    RollWithoutSync,
+    /// `watermark-before-sync`: a watermark speaks of the sync that has yet to run (R16).
+    WatermarkBeforeSync,
+    /// `damage-cut-as-tail`: damage below the watermark is cut like a torn tail (R16).
+    DamageCutAsTail,
+    /// `batch-not-atomic`: a batch is committed member by member (R7).
+    BatchNotAtomic,
+    /// `batch-not-checked`: a batch is given out before its last member was checked (R7).
+    BatchNotChecked,
+    /// `event-skipped`: a scan steps over an event now and then.
+    EventSkipped,
+    /// `events-repeated`: a scan that begins in the middle gives events before its beginning.
+    EventsRepeated,
+    /// `stale-heads`: a recovery forgets the heads of the aggregates.
+    StaleHeads,
+    /// `poison-forgotten`: a failed sync does not poison (R14).
+    PoisonForgotten,
+    /// `waiter-not-woken`: nobody wakes those who wait for a sync (R14).
+    WaiterNotWoken,
+    /// `pages-believed`: what survived a crash is believed in place, not written once more (R17).
+    PagesBelieved,
+    /// `cut-segment-continued`: after a crash the writer goes on in the same segment (R17).
+    CutSegmentContinued,
+    /// `epoch-used-twice`: a recovery begins a segment of the same epoch (R17).
+    EpochUsedTwice,
+    /// `quarantine-skipped`: what is cut off is not kept (R17).
+    QuarantineSkipped,
+    /// `spare-not-named`: META does not learn of a new segment (R16).
+    SpareNotNamed,
+    /// `unread-meta-passed-over`: a copy of META that cannot be read is taken for a damaged one.
+    UnreadMetaPassedOver,
+    /// `snapshot-not-synced`: a file that replaces another is renamed before its content is durable (R18).
+    SnapshotNotSynced,
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
     /// GIL (against R12; `test_gil_stress.py`).
     GilLockOrder,
@@ -16,6 +58,27 @@ pub enum Bug {
 impl Bug {
     fn name(self) -> &'static str {
         match self {
+            Self::ChecksumNotSeeded => "checksum-not-seeded",
+            Self::SuccessorNotZeroed => "successor-not-zeroed",
+            Self::DirectoryNotSynced => "directory-not-synced",
+            Self::AckBeforeSync => "ack-before-sync",
+            Self::RollWithoutSync => "roll-without-sync",
+            Self::WatermarkBeforeSync => "watermark-before-sync",
+            Self::DamageCutAsTail => "damage-cut-as-tail",
+            Self::BatchNotAtomic => "batch-not-atomic",
+            Self::BatchNotChecked => "batch-not-checked",
+            Self::EventSkipped => "event-skipped",
+            Self::EventsRepeated => "events-repeated",
+            Self::StaleHeads => "stale-heads",
+            Self::PoisonForgotten => "poison-forgotten",
+            Self::WaiterNotWoken => "waiter-not-woken",
+            Self::PagesBelieved => "pages-believed",
+            Self::CutSegmentContinued => "cut-segment-continued",
+            Self::EpochUsedTwice => "epoch-used-twice",
+            Self::QuarantineSkipped => "quarantine-skipped",
+            Self::SpareNotNamed => "spare-not-named",
+            Self::UnreadMetaPassedOver => "unread-meta-passed-over",
+            Self::SnapshotNotSynced => "snapshot-not-synced",
             Self::GilLockOrder => "gil-lock-order",
         }
     }

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     format::{Fixed, Names, RecordFault, RecordView},
+    planted::{Bug, is_planted},
     recovery::refuse_future,
     segment::{Segment, Step, Walk},
     shelf::Shelf,
@@ -281,12 +282,17 @@ impl Scan {
         };
         let mut fault = None;
         if !cursor.is_ended {
-            let (wanted, filter) = (self.next_seq..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
+            let first = if is_planted(Bug::EventsRepeated) { 0 } else { self.next_seq };
+            let (wanted, filter) = (first..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
             let mut is_match = false;
             match cursor
                 .walk
                 .step_with(|view| is_match = wanted.contains(&view.seq()) && filter.accepts(view))
             {
+                Step::Event(fixed) if is_planted(Bug::EventSkipped) && fixed.seq % 64 == 63 => {
+                    self.next_seq = fixed.seq + 1;
+                    return Ok(Progress::Moved);
+                }
                 Step::Event(fixed) => {
                     if wanted.contains(&fixed.seq) {
                         self.next_seq = fixed.seq + 1;

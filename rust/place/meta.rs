@@ -12,6 +12,7 @@ use crate::{
         meta::{META_BYTES, META_FILE_BYTES, Meta},
         segment::PAGE_BYTES,
     },
+    planted::{Bug, is_planted},
     vfs::File,
 };
 
@@ -31,7 +32,11 @@ impl Place {
         let second = self.read_meta_copy(&*file, PAGE_BYTES as u64);
         match (first, second) {
             // A copy that cannot be read may be the newer one: the other does not stand in for it.
-            (Err(unread @ Error::Io { .. }), _) | (_, Err(unread @ Error::Io { .. })) => Err(unread),
+            (Err(unread @ Error::Io { .. }), _) | (_, Err(unread @ Error::Io { .. }))
+                if !is_planted(Bug::UnreadMetaPassedOver) =>
+            {
+                Err(unread)
+            }
             (Ok(first), Ok(second)) => {
                 Ok(Some(if second.generation > first.generation { second } else { first }))
             }

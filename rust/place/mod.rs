@@ -18,6 +18,7 @@ pub use segments::{OpenedSegment, highest_watermark};
 use crate::{
     error::{Error, Result},
     format::{FORMAT_VERSION, KNOWN_INCOMPATIBLE, names, segment::HeaderFault},
+    planted::{Bug, is_planted},
     vfs::Vfs,
 };
 
@@ -105,6 +106,9 @@ impl Place {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
+        if is_planted(Bug::DirectoryNotSynced) {
+            return Ok(());
+        }
         self.vfs.sync_dir(dir).map_err(|error| Error::io(dir, "sync the directory", error))
     }
 
@@ -162,6 +166,9 @@ impl Place {
             let room = bytes.len() as u64;
             file.allocate(room).map_err(|error| Error::no_room(&aside, room, error))?;
             file.write_at(0, bytes).map_err(|error| Error::io(&aside, "write", error))?;
+            if is_planted(Bug::SnapshotNotSynced) {
+                return Ok(());
+            }
             file.sync_all().map_err(|error| Error::io(&aside, "sync", error))
         };
         if let Err(error) = write() {

@@ -19,6 +19,7 @@ use crate::{
         segment::{ENTRY_OFFSET, Entry, RECORDS_OFFSET, SegmentHeader},
     },
     place::Place,
+    planted::{Bug, is_planted},
     segment::{Position, Segment},
     tail::{Heads, Start},
     vfs::{File, Filesystem, Lock},
@@ -92,7 +93,11 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
     let lock = take_lock(place, clock)?;
     let (mut start, mut recovery) = match survey(place)? {
         None => create(place, options, clock, lock)?,
-        Some(survey) if survey.is_clean() => resume(place, survey, lock)?,
+        Some(survey)
+            if survey.is_clean() || survey.last_segment() != 0 && is_planted(Bug::CutSegmentContinued) =>
+        {
+            resume(place, survey, lock)?
+        }
         Some(survey) => recover(place, options, clock, survey, lock)?,
     };
     recovery.epoch = start.meta.epoch;
@@ -195,7 +200,7 @@ fn recover(
     write_once_more(place, &survey)?;
     let mut meta = survey.meta;
     meta.clean = None;
-    meta.epoch += 1;
+    meta.epoch += u32::from(!is_planted(Bug::EpochUsedTwice));
     meta.newest_segment = survey.last_segment();
     let end = Mark {
         segment: survey.last_segment(),
@@ -212,7 +217,8 @@ fn recover(
     recovery.cut = cut;
     let mut segments = survey.segments;
     segments.push(segment);
-    Ok((starting_at(meta, segments, survey.heads, lock), recovery))
+    let heads = if is_planted(Bug::StaleHeads) { Heads::default() } else { survey.heads };
+    Ok((starting_at(meta, segments, heads, lock), recovery))
 }
 
 fn starting_at(meta: Meta, segments: Vec<Arc<Segment>>, heads: Heads, lock: Box<dyn Lock>) -> Start {
@@ -227,7 +233,7 @@ fn set_aside(place: &Place, survey: &Survey) -> Result<Option<Cut>> {
     let mut quarantined_bytes = 0;
     if let Some(last) = survey.segments.last() {
         let beyond = bytes_beyond(place, last, survey.end.offset as u64)?;
-        if !beyond.is_empty() {
+        if !beyond.is_empty() && !is_planted(Bug::QuarantineSkipped) {
             quarantined_bytes += beyond.len() as u64;
             files.push(place.quarantine_tail(last.header.number, survey.end.offset as u64, &beyond)?);
         }
@@ -266,6 +272,9 @@ fn bytes_beyond(place: &Place, segment: &Segment, offset: u64) -> Result<Vec<u8>
 /// Writes the surviving bytes above the watermark again and syncs them: after a failed sync the kernel may call pages clean
 /// that never reached the disk, so they are not believed in place.
 fn write_once_more(place: &Place, survey: &Survey) -> Result<()> {
+    if is_planted(Bug::PagesBelieved) {
+        return Ok(());
+    }
     let known = survey.watermark.unwrap_or_default();
     let last = survey.last_segment();
     for segment in survey.segments.iter().filter(|segment| segment.header.number >= known.segment) {

@@ -39,6 +39,7 @@ use crate::{
     },
     map::WriteMap,
     place::Place,
+    planted::{Bug, is_planted},
     segment::{Position, Segment},
     shelf::{News, Shelf},
     threads::{
@@ -218,6 +219,9 @@ impl Tail {
 
     /// Refuses all further appends and wakes every waiter with the reason (R14). The first reason stays.
     fn poison(&self, reason: String) -> Error {
+        if is_planted(Bug::PoisonForgotten) {
+            return Error::Poisoned { reason, committed: None };
+        }
         let reason = self.poison.get_or_init(|| reason).clone();
         self.durable.wake_all();
         Error::Poisoned { reason, committed: None }

@@ -21,6 +21,7 @@ use crate::{
         segment::{ENTRY_OFFSET, Entry, PAGE_BYTES, RECORDS_OFFSET, SegmentHeader},
     },
     map::{Memory, WriteMap},
+    planted::{Bug, is_planted},
     segment::Segment,
     threads::{
         Instant, Mutex, MutexGuard, PoisonError,
@@ -215,7 +216,9 @@ impl Tail {
         let _populated = memory.populate(0, POPULATE_STEP_BYTES.min(bytes));
         // ORDER: META names the segment before its first append (R16), so that its loss is noticed.
         let mut next = Meta { highest_segment: header.number, newest_segment: header.number, ..*meta };
-        self.place().write_meta(&mut next)?;
+        if !is_planted(Bug::SpareNotNamed) {
+            self.place().write_meta(&mut next)?;
+        }
         *meta = next;
         Ok(Spare { header, file, map: WriteMap::new(memory) })
     }

@@ -11,6 +11,7 @@ use crate::{
     config::Keeper,
     error::{Error, Result},
     format::segment::{Watermark, watermark_offset},
+    planted::{Bug, is_planted},
     segment::Segment,
     threads::{
         Condvar, Instant, Mutex, MutexGuard, PoisonError,
@@ -94,6 +95,9 @@ impl Durable {
     }
 
     pub fn wake_all(&self) {
+        if is_planted(Bug::WaiterNotWoken) {
+            return;
+        }
         drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         self.woken.notify_all();
     }
@@ -188,7 +192,17 @@ impl Tail {
         if turn.completed == sampled {
             return Ok(sampled);
         }
+        if is_planted(Bug::AckBeforeSync) {
+            self.durable.publish(sampled.next_seq);
+        }
+        if is_planted(Bug::WatermarkBeforeSync) {
+            turn.completed = sampled;
+        }
         while let Some(target) = self.durable.oldest() {
+            if target.number != sampled.segment && is_planted(Bug::RollWithoutSync) {
+                self.durable.forget_oldest();
+                continue;
+            }
             if target.number == sampled.segment {
                 self.store_completed(&mut turn, &target)?;
             }

@@ -22,6 +22,7 @@ use crate::{
         dictionary_record_bytes, segment::RECORDS_OFFSET,
     },
     map::WriteMap,
+    planted::{Bug, is_planted},
     segment::{Position, Segment},
     threads::atomic::Ordering,
 };
@@ -86,7 +87,7 @@ impl Active {
 
     /// ORDER: the successor's word is zero before the commit word lets readers past this record (R5).
     fn seal_at(&mut self, start: usize, successor: usize, word: u32) {
-        if successor + 4 <= self.map.bytes() {
+        if successor + 4 <= self.map.bytes() && !is_planted(Bug::SuccessorNotZeroed) {
             self.map.commit(successor, 0);
         }
         self.map.commit(start, word);
@@ -152,6 +153,9 @@ impl Writer {
     ) -> Result<Vec<Appended>> {
         if events.is_empty() {
             return Ok(Vec::new());
+        }
+        if is_planted(Bug::BatchNotAtomic) {
+            return events.iter().map(|event| self.append(tail, event, now_ns, patience)).collect();
         }
         // Versions inside the batch count on each other, yet are the log's only once it is committed.
         let mut overlay: HashMap<&str, Head> = HashMap::new();

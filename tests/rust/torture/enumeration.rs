@@ -109,7 +109,7 @@ fn for_each(count: usize, act: impl Fn(usize) + Sync) {
 }
 
 #[test]
-fn an_end_at_any_point_loses_nothing_promised() {
+fn an_end_at_any_point_breaks_no_promise() {
     let points = points();
     let cases = AtomicUsize::new(0);
     let torn = AtomicUsize::new(0);
@@ -134,7 +134,7 @@ fn an_end_at_any_point_loses_nothing_promised() {
 }
 
 #[test]
-fn an_end_of_the_opening_after_that_loses_nothing_either() {
+fn an_end_of_the_opening_after_that_breaks_none_either() {
     const STRIDE: usize = 13;
     let cases = AtomicUsize::new(0);
     for_each(points() / STRIDE, |at| {

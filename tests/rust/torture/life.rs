@@ -1,6 +1,6 @@
 //! One seed's lives of one log, from its making to a last look.
 
-use _core::{config::Mode, error::Error};
+use _core::{config::Mode, error::Error, vfs::simulated::Crash};
 
 use super::world::World;
 
@@ -101,6 +101,7 @@ pub fn close(world: &mut World) {
 fn crash_while_opening(world: &mut World) {
     let points = world.dice.usize(..40);
     world.note(format_args!("crash after {points} points of an opening"));
+    let before = world.read_beside().map_or(0, |events| events.len());
     world.disk.crash_after(points, None);
     match world.open_on(&world.disk, Mode::ReadWrite) {
         Ok(log) => log.abandon(),
@@ -109,6 +110,10 @@ fn crash_while_opening(world: &mut World) {
     }
     let crash = world.any_crash();
     world.restart(crash);
+    if crash == Crash::Kill {
+        let after = world.read_beside().map_or(0, |events| events.len());
+        assert_eq!(after, before, "a recovery that is repeated comes to another end");
+    }
 }
 
 /// An opening that meets faults of the system fails with an error that fits, or succeeds.

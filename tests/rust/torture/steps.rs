@@ -142,10 +142,17 @@ impl World {
             self.model.in_doubt.clone_from(&offers);
         }
         let log = self.log.as_ref().unwrap();
-        let outcome = Offer::lend(&offers, |events| match events {
-            [event] => log.append(event, Patience::Wait).map(|one| vec![one]),
-            events => log.append_many(events, Patience::Wait),
-        });
+        // As the binding does: at once if that is possible, else with all the patience it takes.
+        let append = |patience| {
+            Offer::lend(&offers, |events| match events {
+                [event] => log.append(event, patience).map(|one| vec![one]),
+                events => log.append_many(events, patience),
+            })
+        };
+        let outcome = match append(Patience::Try) {
+            Err(Error::WouldBlock) => append(Patience::Wait),
+            outcome => outcome,
+        };
         match outcome {
             _ if self.disk.is_off() => {}
             Ok(appended) => {

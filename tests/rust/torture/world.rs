@@ -12,7 +12,7 @@ use _core::{
     place::Place,
     scan::{Query, Scan, StoredEvent},
     verify::{Severity, verify_place},
-    vfs::simulated::{Crash, Loss, Operation, SimulatedDisk},
+    vfs::simulated::{Crash, Image, Loss, Operation, SimulatedDisk},
 };
 
 use super::model::Model;
@@ -148,6 +148,10 @@ impl World {
 
     /// The process ends as if killed, beside readers that live on.
     pub fn drop_log(&mut self) {
+        if self.is_poisoned {
+            // Readers may have seen what a failed sync then threw out of the cache.
+            self.followers.clear();
+        }
         if let Some(log) = self.log.take() {
             log.abandon();
         }
@@ -176,6 +180,7 @@ impl World {
     /// went off meanwhile.
     pub fn open_and_judge(&mut self) -> bool {
         let by_reader = self.read_beside();
+        let before = self.disk.image();
         let log = match self.open_on(&self.disk, Mode::ReadWrite) {
             Ok(log) => log,
             Err(_) if self.disk.is_off() => return false,
@@ -183,6 +188,7 @@ impl World {
         };
         self.note(format_args!("opened: {:?}", log.recovery()));
         let served = self.judge(&log, by_reader.as_deref());
+        self.judge_cut(&log, &before);
         self.model.accept(served);
         let durable = log.durable_seq().map_or(0, |seq| usize::try_from(seq).unwrap() + 1);
         assert_eq!(durable, served, "an opening leaves nothing that is not durable");
@@ -196,7 +202,7 @@ impl World {
     }
 
     /// What a reader serves that comes before the writer.
-    fn read_beside(&self) -> Option<Vec<StoredEvent>> {
+    pub fn read_beside(&self) -> Option<Vec<StoredEvent>> {
         match self.open_on(&self.disk, Mode::Read) {
             Ok(reader) => Some(read_all(&reader).unwrap()),
             Err(Error::Missing { .. }) => None,
@@ -224,6 +230,27 @@ impl World {
         }
         self.judge_snapshots(log);
         served.len()
+    }
+
+    /// What the report says was cut off lies in quarantine, every byte of it.
+    fn judge_cut(&self, log: &Log, before: &Image) {
+        let Some(cut) = &log.recovery().cut else { return };
+        let root = Path::new(ROOT);
+        let after = self.disk.image();
+        for name in &cut.quarantine_files {
+            let kept = &after[&root.join("quarantine").join(name)];
+            let (segment, offset) = match name.split_once('-') {
+                Some((segment, rest)) => (segment, rest.split('.').next().unwrap().parse().unwrap()),
+                None => (name.strip_suffix(".log").unwrap(), 0),
+            };
+            let cut_from = &before[&root.join("segments").join(format!("{segment}.log"))][offset..];
+            assert!(cut_from.starts_with(kept) && !kept.is_empty(), "{name} is not what was cut off");
+            assert!(
+                cut_from[kept.len()..].iter().all(|byte| *byte == 0),
+                "{name} is not all that was cut off"
+            );
+        }
+        assert_ne!(cut.quarantine_files, [""; 0], "a cut without a file");
     }
 
     fn judge_snapshots(&self, log: &Log) {
