@@ -303,7 +303,6 @@ impl Scan {
                 Step::End { .. } => cursor.is_ended = true,
                 Step::Pending => cursor.stuck_at = Some(0),
                 Step::Fault(found) => {
-                    refuse_future(&cursor.segment.path, &found)?;
                     cursor.stuck_at = cursor.walk.pending_word();
                     fault = Some(found);
                 }
@@ -317,6 +316,9 @@ impl Scan {
                 self.skipped_before += cursor.walk.skipped_records;
                 self.cursor = None;
                 return Ok(Progress::Moved);
+            }
+            if let Some(fault) = &fault {
+                refuse_future(&cursor.segment.path, fault)?;
             }
             let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
             let is_damage =

@@ -7,7 +7,7 @@ use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
     error::{Error, Result},
-    place::{OpenedSegment, Place, highest_watermark},
+    place::{OpenedSegment, Place, durable_marks, highest_watermark},
     segment::Segment,
     threads::{PoisonError, RwLock},
 };
@@ -146,7 +146,8 @@ impl Shelf {
             }
         }
         let Some(meta) = self.place.read_meta()? else { return Ok(false) };
-        Ok(highest_watermark(&meta, &opened).is_some_and(|mark| (mark.segment, mark.offset) > here))
+        Ok(highest_watermark(&durable_marks(&meta, &opened))
+            .is_some_and(|mark| (mark.segment, mark.offset) > here))
     }
 
     /// Newest event that a stored watermark calls durable: a lower bound, so what cannot be read only lowers it.

@@ -1,5 +1,8 @@
 //! Names of files. No text of a user ever becomes part of one (R3).
 
+/// Highest number of a segment: names have 16 digits.
+pub const MAX_SEGMENT_NUMBER: u64 = 9_999_999_999_999_999;
+
 /// Name of segment `number`.
 #[must_use]
 pub fn segment(number: u64) -> String {

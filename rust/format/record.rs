@@ -180,7 +180,13 @@ impl Fixed {
                 number: fields.u32()?,
             })
         })();
-        decoded.ok_or(RecordFault::Length(length))
+        match decoded {
+            // All ones means "none"; a position behind it there could not be.
+            Some(fixed) if fixed.kind == Kind::Event && fixed.seq == NO_SEQ => {
+                Err(RecordFault::Content("its position is none"))
+            }
+            decoded => decoded.ok_or(RecordFault::Length(length)),
+        }
     }
 }
 

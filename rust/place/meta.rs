@@ -88,7 +88,7 @@ impl Place {
     /// Rewrites both copies of META. Durable on return.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`], [`Error::Corrupt`] where no generation is left.
     pub fn write_meta(&self, meta: &mut Meta) -> Result<()> {
         let path = self.meta_path();
         let failed = |action| {
@@ -96,7 +96,11 @@ impl Place {
             move |error| Error::io(path, action, error)
         };
         let file = self.vfs.open(&path, true).map_err(failed("open"))?;
-        meta.generation += 1;
+        // Nothing wears out that a log wrote itself: a number at its end was forged.
+        meta.generation = meta
+            .generation
+            .checked_add(1)
+            .ok_or_else(|| Error::corrupt(&path, 48, "its generation leaves no higher one"))?;
         let copy = meta.encode();
         // ORDER: the second copy is touched only once the first is durable, so that one is whole at any moment.
         for offset in [0, PAGE_BYTES as u64] {

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-pub use segments::{OpenedSegment, highest_watermark};
+pub use segments::{OpenedSegment, durable_marks, highest_watermark};
 
 use crate::{
     error::{Error, Result},

@@ -5,14 +5,17 @@
 
 use std::{
     io::ErrorKind,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{Place, header_error};
 use crate::{
+    config::MAX_SEGMENT_BYTES,
     error::{Error, Result},
     format::{
+        RECORD_FIXED_BYTES,
         meta::{Mark, Meta},
         names,
         segment::{
@@ -22,6 +25,9 @@ use crate::{
     },
     vfs::File,
 };
+
+/// Sizes of a segment: from room for an end record up to what a record's length can count.
+const POSSIBLE_BYTES: RangeInclusive<u64> = (RECORDS_OFFSET + RECORD_FIXED_BYTES) as u64..=MAX_SEGMENT_BYTES;
 
 /// The first pages of a segment file.
 pub struct OpenedSegment {
@@ -37,10 +43,16 @@ pub struct OpenedSegment {
     pub watermark: Option<Watermark>,
 }
 
-/// The highest place below which everything is durable (R16): of all that vouches for it, the maximum. `opened` are
-/// segments of one log, oldest first.
+/// The highest place below which everything is durable (R16): of all that vouches for it, the maximum.
 #[must_use]
-pub fn highest_watermark(meta: &Meta, opened: &[OpenedSegment]) -> Option<Mark> {
+pub fn highest_watermark(marks: &[Mark]) -> Option<Mark> {
+    marks.iter().copied().max_by_key(|mark| (mark.segment, mark.offset))
+}
+
+/// Places below each of which everything is durable: all that vouches for it. `opened` are segments of one log, oldest
+/// first.
+#[must_use]
+pub fn durable_marks(meta: &Meta, opened: &[OpenedSegment]) -> Vec<Mark> {
     let stored = opened.iter().filter_map(|segment| segment.watermark).map(|mark| Mark {
         segment: mark.segment,
         offset: mark.durable_offset,
@@ -58,7 +70,7 @@ pub fn highest_watermark(meta: &Meta, opened: &[OpenedSegment]) -> Option<Mark> 
             });
         }
     }
-    stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).max_by_key(|mark| (mark.segment, mark.offset))
+    stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).collect()
 }
 
 impl Place {
@@ -89,6 +101,10 @@ impl Place {
             let reason = format!("the file is cut off, its header says {} bytes", header.file_bytes);
             return Err(Error::corrupt(path, bytes, reason));
         }
+        if !POSSIBLE_BYTES.contains(&header.file_bytes) {
+            let reason = format!("a segment never has {} bytes, as its header says", header.file_bytes);
+            return Err(Error::corrupt(path, 56, reason));
+        }
         // ORDER: the watermark before the entry, for a writer at work stores them the other way round.
         let watermark = self.read_watermark(&*file, &header)?;
         let mut entry_bytes = [0; ENTRY_BYTES];
@@ -106,6 +122,11 @@ impl Place {
                     ENTRY_OFFSET as u64,
                     "its entry is gone, its watermark is not",
                 ));
+            }
+            // Else a scan that follows entries would go in circles.
+            Ok(Some(entry)) if entry.prev_segment >= number => {
+                let reason = format!("its entry names segment {} as the one before", entry.prev_segment);
+                return Err(Error::corrupt(path, ENTRY_OFFSET as u64 + 24, reason));
             }
             Ok(entry) => entry,
             // Torn while it was being entered: nothing in it was durable, or a watermark would say so (R16).
@@ -129,11 +150,23 @@ impl Place {
                 mark.epoch == header.epoch
                     && mark.segment == header.number
                     && mark.durable_offset <= header.file_bytes
+                    && mark.generation <= u64::MAX / 2
             };
             let found = Watermark::decode(&bytes).filter(fits);
             highest = highest.into_iter().chain(found).max_by_key(|mark| mark.generation);
         }
         Ok(highest)
+    }
+
+    /// The number of the next segment to be prepared.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the highest one leaves none that a file's name can hold.
+    pub fn next_number(&self, meta: &Meta) -> Result<u64> {
+        let next = meta.highest_segment.checked_add(1).filter(|next| *next <= names::MAX_SEGMENT_NUMBER);
+        next.ok_or_else(|| {
+            Error::corrupt(self.meta_path(), 80, "its highest segment leaves no higher number")
+        })
     }
 
     /// Prepares a segment: room reserved, header durable, name in place (R10).

@@ -196,6 +196,7 @@ fn recover(
     lock: Box<dyn Lock>,
 ) -> Result<(Start, Recovery)> {
     let mut recovery = Recovery::of(&survey);
+    refuse_worn_out(place, &survey.meta)?;
     let cut = set_aside(place, &survey)?;
     write_once_more(place, &survey)?;
     let mut meta = survey.meta;
@@ -219,6 +220,19 @@ fn recover(
     segments.push(segment);
     let heads = if is_planted(Bug::StaleHeads) { Heads::default() } else { survey.heads };
     Ok((starting_at(meta, segments, heads, lock), recovery))
+}
+
+/// Before anything is changed: recovery raises each number of META, and none that was not forged is at its end.
+fn refuse_worn_out(place: &Place, meta: &Meta) -> Result<()> {
+    place.next_number(meta)?;
+    let refuse = |offset, what| Err(Error::corrupt(place.meta_path(), offset, what));
+    if meta.epoch == u32::MAX {
+        return refuse(88, "its epoch leaves no higher one");
+    }
+    if meta.generation > u64::MAX / 2 {
+        return refuse(48, "its generation leaves no higher one");
+    }
+    Ok(())
 }
 
 fn starting_at(meta: Meta, segments: Vec<Arc<Segment>>, heads: Heads, lock: Box<dyn Lock>) -> Start {
@@ -311,7 +325,7 @@ fn begin_segment(
     first_seq: u64,
     before: Option<Mark>,
 ) -> Result<Arc<Segment>> {
-    let number = meta.highest_segment + 1;
+    let number = place.next_number(meta)?;
     let header = SegmentHeader {
         log_id: meta.log_id,
         number,

@@ -9,10 +9,10 @@ use std::{io::ErrorKind, path::PathBuf, sync::Arc};
 use crate::{
     error::{Error, Result},
     format::{
-        RecordFault, RecordView,
+        RECORD_FIXED_BYTES, RecordFault, RecordView,
         meta::{Mark, Meta},
     },
-    place::{Listing, OpenedSegment, Place, highest_watermark},
+    place::{Listing, OpenedSegment, Place, durable_marks, highest_watermark},
     planted::{Bug, is_planted},
     segment::{Position, Segment, Step, note_mark},
     tail::{Head, Heads},
@@ -62,7 +62,10 @@ impl Survey {
             next_seq: self.end.next_seq,
         };
         let is_whole = self.fault.is_none() && !self.is_ended && self.cut_off.is_empty();
-        is_whole && !self.segments.is_empty() && self.meta.clean == Some(here)
+        // A writer always leaves room for an end record, and needs it to go on.
+        let has_room =
+            |last: &Arc<Segment>| here.offset + RECORD_FIXED_BYTES as u64 <= last.header.file_bytes;
+        is_whole && self.segments.last().is_some_and(has_room) && self.meta.clean == Some(here)
     }
 }
 
@@ -87,7 +90,8 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
     };
     let listing = place.list()?;
     let opened = open_all(place, &meta, &listing)?;
-    let watermark = highest_watermark(&meta, &opened);
+    let marks = durable_marks(&meta, &opened);
+    let watermark = highest_watermark(&marks);
     let mut spares = Vec::new();
     let mut cut_off = Vec::new();
     let mut chain = Vec::new();
@@ -116,6 +120,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         event_count: 0,
     };
     survey.walk_chain(place, chain)?;
+    survey.check_marks(place, &marks)?;
     Ok(Some(survey))
 }
 
@@ -147,7 +152,18 @@ fn open_all(place: &Place, meta: &Meta, listing: &Listing) -> Result<Vec<OpenedS
     if newest != 0 && !listing.segments.contains(&newest) && !place.is_quarantined(newest)? {
         return Err(missing(place.segment_path(newest), "META names it as the newest segment"));
     }
-    listing.segments.iter().map(|number| place.open_segment(*number, &meta.log_id)).collect()
+    let opened: Result<Vec<_>> =
+        listing.segments.iter().map(|number| place.open_segment(*number, &meta.log_id)).collect();
+    let opened = opened?;
+    // A writer would begin an epoch that is not above all that there were, and no reader would find its way there.
+    match opened.iter().find(|segment| segment.header.epoch > meta.epoch) {
+        Some(newer) => {
+            let why =
+                format!("META is of epoch {}, segment {} of a later one", meta.epoch, newer.header.number);
+            Err(Error::corrupt(place.meta_path(), 88, why))
+        }
+        None => Ok(opened),
+    }
 }
 
 fn missing(path: PathBuf, why: &str) -> Error {
@@ -243,6 +259,17 @@ impl Survey {
         self.end = walk.position.clone();
         segment.learn(&walk.position, marks);
         Ok(stop)
+    }
+
+    /// No mark may know of events that are not there: where its offset fits and its position does not, one of them lies.
+    fn check_marks(&self, place: &Place, marks: &[Mark]) -> Result<()> {
+        let Some(mark) = marks.iter().find(|mark| mark.next_seq > self.end.next_seq) else { return Ok(()) };
+        let why = format!(
+            "event {} is said to be durable, the records end before event {}",
+            mark.next_seq - 1,
+            self.end.next_seq
+        );
+        Err(Error::corrupt(place.segment_path(mark.segment), mark.offset, why))
     }
 
     /// A torn tail is at or above the watermark; everything else is damage.

@@ -9,7 +9,11 @@ use crate::format::{
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Dictionary(HashMap<Box<str>, u32>);
+pub(super) struct Dictionary {
+    numbers: HashMap<Box<str>, u32>,
+    /// Numbers given; more than there are texts, where a segment gives one text two of them.
+    count: usize,
+}
 
 /// Texts that some events need and the dictionary does not have yet.
 #[derive(Debug, Default)]
@@ -29,12 +33,13 @@ impl Missing<'_> {
 impl Dictionary {
     /// What a walk learnt of the segment.
     pub fn of(names: &Names) -> Self {
-        Self(names.iter().zip(0..).map(|(text, number)| (Box::from(&**text), number)).collect())
+        let numbers = names.iter().zip(0..).map(|(text, number)| (Box::from(&**text), number)).collect();
+        Self { numbers, count: names.len() }
     }
 
     /// The number of `text`, or [`INLINE`].
     pub fn number_of(&self, text: &str) -> u32 {
-        self.0.get(text).copied().unwrap_or(INLINE)
+        self.numbers.get(text).copied().unwrap_or(INLINE)
     }
 
     /// The number that `text` will have once `missing` is written; only whether it is [`INLINE`] counts.
@@ -46,8 +51,8 @@ impl Dictionary {
     pub fn missing<'a>(&self, events: &[NewEvent<'a>]) -> Missing<'a> {
         let mut missing = Missing::default();
         for text in events.iter().flat_map(NewEvent::texts) {
-            let is_wanted = !self.0.contains_key(text) && text.len() <= MAX_DICTIONARY_TEXT_BYTES;
-            let has_room = self.0.len() + missing.texts.len() < MAX_DICTIONARY_ENTRIES;
+            let is_wanted = !self.numbers.contains_key(text) && text.len() <= MAX_DICTIONARY_TEXT_BYTES;
+            let has_room = self.count + missing.texts.len() < MAX_DICTIONARY_ENTRIES;
             if is_wanted && has_room && missing.known.insert(text) {
                 missing.texts.push(text);
             }
@@ -58,11 +63,12 @@ impl Dictionary {
     /// Gives `text` the next number, which its record must carry.
     pub fn add(&mut self, text: &str) {
         let number = self.next_number();
-        self.0.insert(text.into(), number);
+        self.numbers.insert(text.into(), number);
+        self.count += 1;
     }
 
     /// The next free number.
     pub fn next_number(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap_or(INLINE)
+        u32::try_from(self.count).unwrap_or(INLINE)
     }
 }

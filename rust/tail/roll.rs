@@ -202,7 +202,7 @@ impl Tail {
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
         let header = SegmentHeader {
             log_id: meta.log_id,
-            number: meta.highest_segment + 1,
+            number: self.place().next_number(&meta)?,
             epoch: meta.epoch,
             file_bytes,
             created_ns: self.clock.now_ns(),

@@ -18,8 +18,8 @@ use crate::{
     config::Patience,
     error::{Error, Result},
     format::{
-        EventId, IdView, Identity, NewEvent, RECORD_FIXED_BYTES, RecordPlan, batch_head, dictionary_record,
-        dictionary_record_bytes, segment::RECORDS_OFFSET,
+        EventId, IdView, Identity, NO_SEQ, NewEvent, RECORD_FIXED_BYTES, RecordPlan, batch_head,
+        dictionary_record, dictionary_record_bytes, segment::RECORDS_OFFSET,
     },
     map::WriteMap,
     planted::{Bug, is_planted},
@@ -126,6 +126,7 @@ impl Writer {
         now_ns: i64,
         patience: Patience,
     ) -> Result<Appended> {
+        self.refuse_beyond_last_position(1)?;
         let head = event.aggregate_id.and_then(|id| self.heads.get(id));
         expect(event, head)?;
         self.make_room(tail, std::slice::from_ref(event), false, now_ns, patience)?;
@@ -157,6 +158,7 @@ impl Writer {
         if is_planted(Bug::BatchNotAtomic) {
             return events.iter().map(|event| self.append(tail, event, now_ns, patience)).collect();
         }
+        self.refuse_beyond_last_position(events.len())?;
         // Versions inside the batch count on each other, yet are the log's only once it is committed.
         let mut overlay: HashMap<&str, Head> = HashMap::new();
         let mut heads = Vec::with_capacity(events.len());
@@ -197,6 +199,14 @@ impl Writer {
             self.heads.set(id, head);
         }
         Ok(receipts)
+    }
+
+    /// Positions end before [`NO_SEQ`]. No log gets there, but one that was forged.
+    fn refuse_beyond_last_position(&self, count: usize) -> Result<()> {
+        match self.next_seq.checked_add(count as u64) {
+            Some(_) => Ok(()),
+            None => Err(Error::Limit { what: "the event's position", got: NO_SEQ, limit: NO_SEQ - 1 }),
+        }
     }
 
     /// Sees to it that the records of `events` fit, rolling if they must go to the next segment, and that their texts

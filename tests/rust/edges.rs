@@ -9,6 +9,8 @@
     reason = "a test that breaks off has failed, which is what it is for"
 )]
 
+#[path = "edges/forged.rs"]
+mod forged;
 mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};
