@@ -192,11 +192,12 @@ fn recover(
     place: &Place,
     options: &Options,
     clock: &dyn Clock,
-    survey: Survey,
+    mut survey: Survey,
     lock: Box<dyn Lock>,
 ) -> Result<(Start, Recovery)> {
     let mut recovery = Recovery::of(&survey);
     refuse_worn_out(place, &survey.meta)?;
+    keep_written_spares(place, &mut survey)?;
     let cut = set_aside(place, &survey)?;
     write_once_more(place, &survey)?;
     let mut meta = survey.meta;
@@ -239,6 +240,25 @@ fn starting_at(meta: Meta, segments: Vec<Arc<Segment>>, heads: Heads, lock: Box<
     let next_seq = segments.last().map_or(0, |segment| segment.entry.first_seq);
     let position = Position { offset: RECORDS_OFFSET, next_seq, names: Arc::default() };
     Start { meta, segments, heads, position, lock }
+}
+
+/// A segment whose entry was lost with the power looks like a spare; what was written further on in it is kept all the same.
+fn keep_written_spares(place: &Place, survey: &mut Survey) -> Result<()> {
+    let mut spares = Vec::with_capacity(survey.spares.len());
+    for number in std::mem::take(&mut survey.spares) {
+        let path = place.segment_path(number);
+        let file = place.reopen_segment(number)?;
+        let bytes = file.bytes().map_err(|error| Error::io(&path, "measure", error))?;
+        let mut is_written = false;
+        each_piece(&*file, ENTRY_OFFSET as u64, bytes, &path, |_, piece| {
+            is_written |= piece.iter().any(|byte| *byte != 0);
+            Ok(())
+        })?;
+        if is_written { survey.cut_off.push(number) } else { spares.push(number) }
+    }
+    survey.spares = spares;
+    survey.cut_off.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(())
 }
 
 /// Copies what lies beyond the last good record to quarantine, and moves later segments there.
@@ -297,20 +317,27 @@ fn write_once_more(place: &Place, survey: &Survey) -> Result<()> {
         let file = place.reopen_segment(number)?;
         let from = if number == known.segment { known.offset } else { ENTRY_OFFSET as u64 };
         let end = if number == last { survey.end.offset as u64 } else { segment.header.file_bytes };
-        copy_onto_itself(&*file, from, end, path)?;
+        each_piece(&*file, from, end, path, |at, piece| file.write_at(at, piece))?;
         file.sync_data().map_err(|error| Error::io(path, "sync", error))?;
     }
     Ok(())
 }
 
-fn copy_onto_itself(file: &dyn File, from: u64, end: u64, path: &Path) -> Result<()> {
+/// Calls `act` with each piece of the file between `from` and `end`, and where it lies.
+fn each_piece(
+    file: &dyn File,
+    from: u64,
+    end: u64,
+    path: &Path,
+    mut act: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
+) -> Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = from;
     while at < end {
         let count = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
-        let chunk = buffer.get_mut(..count).unwrap_or_default();
-        let copied = file.read_at(at, chunk).and_then(|()| file.write_at(at, chunk));
-        copied.map_err(|error| Error::io(path, "write once more", error))?;
+        let piece = buffer.get_mut(..count).unwrap_or_default();
+        file.read_at(at, piece).map_err(|error| Error::io(path, "read", error))?;
+        act(at, piece).map_err(|error| Error::io(path, "write once more", error))?;
         at += count as u64;
     }
     Ok(())

@@ -102,7 +102,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
             None => cut_off.push(segment.header.number),
         }
     }
-    check_chain(place, &meta, &chain)?;
+    check_chain(place, &meta, &listing, &chain)?;
     // A spare that was prepared just before a crash may not be in META yet: its number is taken all the same.
     meta.highest_segment = meta.highest_segment.max(listing.segments.last().copied().unwrap_or(0));
     let mut survey = Survey {
@@ -125,7 +125,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
 }
 
 /// A survey that a writer disturbed is made again: a roll or an opening meanwhile shows in META or in the listing. What
-/// fails twice on the same files is damage.
+/// fails, or ends before the last segment, twice on the same files is damage or a torn tail.
 ///
 /// # Errors
 /// As [`survey`].
@@ -134,7 +134,11 @@ pub fn survey_beside_a_writer(place: &Place) -> Result<Option<Survey>> {
     loop {
         let outcome = survey(place);
         let now = signs_of_change(place);
-        if !matches!(outcome, Err(Error::Corrupt { .. } | Error::Io { .. })) || now == before {
+        let is_doubtful = match &outcome {
+            Ok(found) => found.as_ref().is_some_and(|survey| !survey.cut_off.is_empty()),
+            Err(error) => matches!(error, Error::Corrupt { .. } | Error::Io { .. }),
+        };
+        if !is_doubtful || now == before {
             return outcome;
         }
         before = now;
@@ -170,8 +174,9 @@ fn missing(path: PathBuf, why: &str) -> Error {
     Error::corrupt(path, 0, format!("the file is missing: {why}"))
 }
 
-/// Every segment names the one before it; the first is the one META names.
-fn check_chain(place: &Place, meta: &Meta, chain: &[Segment]) -> Result<()> {
+/// Every segment names the one before it, which is there; the first is the one META names. Where the one before was
+/// prepared and does not say that it was entered, nothing is missing: whether that is damage is for the walk to judge.
+fn check_chain(place: &Place, meta: &Meta, listing: &Listing, chain: &[Segment]) -> Result<()> {
     let Some(first) = chain.first() else { return Ok(()) };
     if first.header.number != meta.first_segment {
         return Err(missing(place.segment_path(meta.first_segment), "META names it as the first segment"));
@@ -181,8 +186,9 @@ fn check_chain(place: &Place, meta: &Meta, chain: &[Segment]) -> Result<()> {
     }
     for pair in chain.windows(2) {
         let [before, after] = pair else { continue };
-        if after.entry.prev_segment != before.header.number {
-            let path = place.segment_path(after.entry.prev_segment);
+        let named = after.entry.prev_segment;
+        if named != before.header.number && !listing.segments.contains(&named) {
+            let path = place.segment_path(named);
             return Err(missing(path, &format!("segment {} follows it", after.header.number)));
         }
         if after.header.number > meta.highest_segment {
@@ -227,8 +233,9 @@ impl Survey {
 
     /// Whether the records of `segment` go on in `next`: behind its end record, or behind the cut of a new epoch.
     fn leads_to(&self, segment: &Segment, next: &Segment, stop: &Step) -> bool {
-        let meets =
-            next.entry.prev_end == self.end.offset as u64 && next.entry.first_seq == self.end.next_seq;
+        let meets = next.entry.prev_segment == segment.header.number
+            && next.entry.prev_end == self.end.offset as u64
+            && next.entry.first_seq == self.end.next_seq;
         let is_new_epoch = next.header.epoch > segment.header.epoch;
         match stop {
             Step::End { next_segment } => meets && (is_new_epoch || *next_segment == next.header.number),

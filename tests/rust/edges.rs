@@ -120,6 +120,33 @@ fn a_reader_serves_nothing_behind_a_torn_tail() {
 }
 
 #[test]
+fn a_segment_whose_entry_was_lost_with_the_power_ends_the_log_and_is_kept() {
+    let (image, _) = three_segments();
+    let lost = |bytes: std::ops::Range<usize>| {
+        let mut image = image.clone();
+        image.iter_mut().find(|(path, ..)| *path == segment_file(2)).unwrap().2[bytes].fill(0);
+        Ram::of(&image)
+    };
+    // Its first page but for the header; the same and its first records; and everything.
+    for (bytes, is_kept) in [(512..12_288, true), (512..20_000, true), (512..image_bytes(&image, 2), false)] {
+        let ram = lost(bytes);
+        let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+        let seen = read_all(&reader, Query::default()).len();
+        let log = open_with(&ram, manual()).unwrap();
+        let cut = log.recovery().cut.clone().unwrap();
+        assert_eq!(cut.quarantine_files.len(), 1 + usize::from(is_kept), "{cut:?}");
+        append(&log, "t", Some("a"), "afterwards");
+        assert_eq!(read_all(&log, Query::default()).len(), seen + 1);
+        log.close().unwrap();
+        assert!(open_with(&ram, manual()).unwrap().recovery().clean);
+    }
+}
+
+fn image_bytes(image: &Image, number: u64) -> usize {
+    image.iter().find(|(path, ..)| *path == segment_file(number)).unwrap().2.len()
+}
+
+#[test]
 fn a_segment_seen_entered_before_the_one_before_it_waits_for_that_one() {
     let (image, _) = three_segments();
     let ram = Ram::of(&image);

@@ -18,6 +18,8 @@ pub(super) const PAGE_BYTES: usize = 4096;
 /// What a disk writes whole, if it is a good one.
 pub(super) const SECTOR_BYTES: usize = 512;
 
+const ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
 /// A file's content, seen and on the platter.
 #[derive(Default)]
 pub(super) struct CachedFile {
@@ -45,7 +47,7 @@ fn memory_of(bytes: &[u8]) -> io::Result<FileMemory> {
     let memory = FileMemory(Memory::anonymous(bytes.len())?);
     // Zeros are there already: a page that is not touched costs nothing.
     for (at, page) in bytes.chunks(PAGE_BYTES).enumerate() {
-        if page.iter().any(|byte| *byte != 0) && !memory.write(at * PAGE_BYTES, page) {
+        if ZEROS.get(..page.len()) != Some(page) && !memory.write(at * PAGE_BYTES, page) {
             return Err(beyond_end());
         }
     }

@@ -128,7 +128,8 @@ fn open_with_trouble(world: &mut World) {
         Err(error) => panic!("{error:?} after {struck:?}"),
     }
     if !struck.is_empty() {
-        // A sync that failed may have thrown out what was committed and not durable.
+        // A sync that failed may have thrown out what was committed and not durable, and what readers have seen.
+        world.followers.clear();
         world.least = world.least.min(world.model.durable);
     }
 }

@@ -111,7 +111,11 @@ impl Model {
                 return Some(format!("event {seq} was invented: {:?}", event.fixed));
             };
             if event.fixed.seq != seq || !offer.is(event) {
-                return Some(format!("event {seq} is not what was offered: {event:?} is not {offer:?}"));
+                return Some(format!(
+                    "event {seq} is not what was offered: {:?}, {} bytes offered",
+                    event.fixed,
+                    offer.payload.len()
+                ));
             }
             let head = offer.aggregate_id.as_ref().and_then(|id| heads.get(id).copied());
             let version = head.map_or(0, |(_, version)| version + 1);

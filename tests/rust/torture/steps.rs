@@ -21,6 +21,8 @@ const EINTR: i32 = 4;
 const ENOSPC: i32 = 28;
 const DAY_NS: i64 = 86_400_000_000_000;
 const AGGREGATES: usize = 5;
+/// What fits a segment in any case.
+const LARGEST_BYTES: usize = 45_000;
 
 impl World {
     /// Does something; false where the machine went off meanwhile.
@@ -72,10 +74,11 @@ impl World {
         let number = self.dice.u32(..);
         let text =
             |dice: &mut fastrand::Rng, prefix: &str, count: usize| format!("{prefix}{}", dice.usize(..count));
-        let size = match self.dice.u8(..10) {
-            0..4 => self.dice.usize(..40),
-            4..9 => self.dice.usize(..3000),
-            _ => self.dice.usize(..30_000),
+        let size = match self.dice.u8(..100) {
+            0..40 => self.dice.usize(..40),
+            40..90 => self.dice.usize(..3000),
+            90..98 => self.dice.usize(..30_000),
+            _ => self.dice.usize(50_000..60_000),
         };
         let dice = &mut self.dice;
         let id = format!("{:08x}-0000-7000-8000-{:012x}", dice.u32(..), dice.u64(..1 << 48));
@@ -162,7 +165,7 @@ impl World {
             }
             Err(error) => {
                 self.model.in_doubt.clear();
-                self.refused(&error, is_wrong);
+                self.refused(&error, is_wrong, bytes.iter().sum());
             }
         }
     }
@@ -196,11 +199,11 @@ impl World {
     }
 
     /// An append that failed: nothing of it is there, and the reason fits.
-    fn refused(&mut self, error: &Error, is_wrong: bool) {
+    fn refused(&mut self, error: &Error, is_wrong: bool, bytes: usize) {
         let fits = match error {
             Error::Conflict { .. } => is_wrong,
             Error::Poisoned { .. } => self.log().poisoned().is_some(),
-            Error::Limit { .. } => true,
+            Error::Limit { .. } => bytes > LARGEST_BYTES,
             Error::DiskFull { .. } | Error::Io { .. } => !self.disk.struck().is_empty(),
             _ => false,
         };

@@ -300,7 +300,12 @@ impl World {
                         events.iter().map(|one| one.bytes.clone()).collect::<Vec<_>>()
                     };
                     assert!(bytes(&all).starts_with(&bytes(&served)), "something else was served");
-                    assert!(served.len() >= durable, "{} of {durable} durable events", served.len());
+                    assert!(
+                        served.len() >= durable,
+                        "{} of {durable} durable events: {mode:?} {:?}",
+                        served.len(),
+                        log.recovery()
+                    );
                     let is_named = mode == Mode::Read || log.recovery().cut.is_some();
                     assert!(
                         is_named || served.len() == all.len(),
