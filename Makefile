@@ -21,7 +21,7 @@ export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench clean
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,7 @@ test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it
 
 lint: env ## clippy (pedantic), rustfmt, ruff; nothing is changed
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --quiet --all-targets --features simulation -- -D warnings
 	$(CARGO) clippy --locked --quiet --features python -- -D warnings
 	$(BIN)/ruff check --quiet .
@@ -86,6 +87,7 @@ lint: env ## clippy (pedantic), rustfmt, ruff; nothing is changed
 
 fmt: env ## Format Rust and Python, apply the safe fixes
 	$(CARGO) fmt
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 	$(BIN)/ruff check --quiet --fix . || true
 	$(BIN)/ruff format --quiet .
 
@@ -99,6 +101,9 @@ types: build ## mypy strict, pyright on the public API, stubs against the compil
 captures: build ## Whole recorded market days through the system: make captures DIR=folder-with-gz-files
 	@test -n "$(DIR)" || { echo "say where the captures are: make captures DIR=..."; exit 1; }
 	$(BIN)/python -m pytest tests/python/test_captures.py --captures "$(abspath $(DIR))"
+
+fuzz: tools ## Fuzz every decoder, FUZZ_SECONDS=60 each, two at a time (needs a C++ compiler)
+	fuzz/run
 
 bench: build ## Measure the ratios; writes benches/results.md and the README's table
 	$(BIN)/python benches/bench_ratios.py --write

@@ -17,6 +17,15 @@ use _core::{
 /// Every file: its path, its size, and its bytes up to the last that is not zero.
 pub type Image = Vec<(PathBuf, usize, Vec<u8>)>;
 
+/// Bytes up to the last that is not zero; whole sectors are compared first, which is quick.
+pub fn used_bytes(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 512] = [0; 512];
+    let is_used = |sector: &[u8]| sector != &ZEROS[..sector.len()];
+    let sectors = bytes.chunks(512).rposition(is_used).map_or(0, |last| last + 1);
+    let bytes = &bytes[..bytes.len().min(sectors * 512)];
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 #[derive(Default)]
 pub struct Ram {
     inner: InMemory,
@@ -56,7 +65,7 @@ impl Ram {
             let mut bytes = vec![0; usize::try_from(file.bytes().unwrap()).unwrap()];
             file.read_at(0, &mut bytes).ok()?;
             let size = bytes.len();
-            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            bytes.truncate(used_bytes(&bytes));
             Some((path, size, bytes))
         };
         names.into_iter().filter_map(read).collect()
