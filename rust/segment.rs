@@ -321,13 +321,13 @@ impl Walk {
 
     fn learn_name(&mut self, fixed: Fixed) -> std::result::Result<(), RecordFault> {
         let number = usize::try_from(fixed.number).unwrap_or(usize::MAX);
-        let text = dictionary_text(self.record())?;
+        let record = self.buffer.get(..self.record_bytes).unwrap_or_default();
+        let text = dictionary_text(record)?;
         match self.position.names.get(number) {
-            Some(known) if &**known == text => Ok(()),
+            Some(known) if known == text => Ok(()),
             None if number == self.position.names.len() => {
-                let text = Arc::from(text);
-                Arc::make_mut(&mut self.position.names).push(text);
-                Ok(())
+                let is_stored = Arc::make_mut(&mut self.position.names).push(text);
+                if is_stored { Ok(()) } else { Err(RecordFault::Content("its dictionary is too large")) }
             }
             _ => Err(RecordFault::Content("its dictionary number is out of order")),
         }

@@ -61,6 +61,8 @@ pub struct Verification {
     pub bytes: u64,
     /// Ignorable records of kinds this build does not know.
     pub skipped_records: u64,
+    /// Findings from before the walks.
+    known_before: Option<usize>,
 }
 
 /// Verifies the log in the directory `path`; its writer may be at work.
@@ -133,6 +135,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
         }
     }
     let mut chains = Chains::default();
+    verification.known_before = Some(verification.findings.len());
     let followers = segments.iter().skip(1).map(Some).chain([None]);
     for (segment, next) in segments.iter().zip(followers) {
         verification.walk(place, segment, next, &mut chains)?;
@@ -265,12 +268,14 @@ impl Verification {
         self.push(Finding::new(Severity::Warning, kind, path, offset, seq, message));
     }
 
-    /// One place is one finding: what is learnt of it later is added to it.
+    /// One place is one finding: what is learnt of it later is added to it. A walk comes to each place once, so what the
+    /// walks found is not looked through again: there may be a finding for each record.
     fn push(&mut self, finding: Finding) {
+        let before = self.known_before.unwrap_or(self.findings.len());
         let is_same = |known: &&mut Finding| {
             (&known.path, known.offset, known.severity) == (&finding.path, finding.offset, finding.severity)
         };
-        match self.findings.iter_mut().find(is_same) {
+        match self.findings.iter_mut().take(before).find(is_same) {
             Some(known) => {
                 known.first_seq = known.first_seq.or(finding.first_seq);
                 known.last_seq = known.last_seq.or(finding.last_seq);

@@ -7,6 +7,7 @@
 pub mod blob;
 mod bytes;
 mod checksum;
+mod dictionary;
 mod encode;
 mod ids;
 pub mod meta;
@@ -16,6 +17,7 @@ pub mod segment;
 mod view;
 
 pub use checksum::{checksum, record_checksum};
+pub use dictionary::Names;
 pub use encode::{
     Identity, NewEvent, RecordPlan, SchemaCheck, batch_head, dictionary_record, dictionary_record_bytes,
     end_record,
@@ -25,7 +27,7 @@ pub use record::{
     BatchHead, Codec, Fixed, Kind, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault, commit_word,
     split_commit_word,
 };
-pub use view::{Names, RecordView, TagIter, dictionary_text};
+pub use view::{RecordView, TagIter, dictionary_text};
 
 /// Version of the format this build writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;

@@ -3,11 +3,10 @@
 //! Owns the variable part's layout on the way in. Works on a checked *copy* of a record (R8), yet trusts
 //! nothing in it: a good checksum is no authentication.
 
-use std::sync::Arc;
-
 use super::{
     INLINE, MAX_DICTIONARY_TEXT_BYTES, MAX_ID_BYTES, MAX_TAG_VALUE_BYTES, MAX_TAGS, MAX_TEXT_BYTES,
     bytes::Fields,
+    dictionary::Names,
     encode::{
         FLAG_CALLER_ID, FLAG_EVENT_TIME, FLAG_LOSSY, FLAG_SCHEMA_BREACH, FLAG_SCHEMA_CHECKED,
         FLAG_SCHEMA_VERSION, FLAG_SOURCE, FLAG_TAGS, FORM_ABSENT, FORM_TEXT, FORM_UUID, SchemaCheck,
@@ -15,9 +14,6 @@ use super::{
     ids::IdView,
     record::{Codec, Fixed, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault},
 };
-
-/// A segment's dictionary: the text of each number.
-pub type Names = Vec<Arc<str>>;
 
 const KNOWN_FLAGS: u16 = FLAG_SOURCE
     | FLAG_SCHEMA_VERSION
@@ -67,7 +63,7 @@ impl<'a> RecordView<'a> {
     ///
     /// # Errors
     /// [`RecordFault::Content`] and [`RecordFault::UnknownFlags`].
-    pub fn parse(record: &'a [u8], fixed: Fixed, names: &'a [Arc<str>]) -> Result<Self, RecordFault> {
+    pub fn parse(record: &'a [u8], fixed: Fixed, names: &'a Names) -> Result<Self, RecordFault> {
         let flags = record.get(42..44).and_then(|bytes| Fields::new(bytes).u16()).unwrap_or(0);
         if flags & !KNOWN_FLAGS != 0 {
             return Err(RecordFault::UnknownFlags(flags & !KNOWN_FLAGS));
@@ -76,7 +72,7 @@ impl<'a> RecordView<'a> {
             .ok_or(RecordFault::Content("its variable part makes no sense"))
     }
 
-    fn decode(record: &'a [u8], fixed: Fixed, names: &'a [Arc<str>], flags: u16) -> Option<Self> {
+    fn decode(record: &'a [u8], fixed: Fixed, names: &'a Names, flags: u16) -> Option<Self> {
         let mut fields = Fields::new(record.get(40..)?);
         let codec = Codec::of(fields.u8()?)?;
         let forms = fields.u8()?;
@@ -145,7 +141,7 @@ impl<'a> RecordView<'a> {
 #[derive(Clone)]
 pub struct TagIter<'a> {
     fields: Fields<'a>,
-    names: &'a [Arc<str>],
+    names: &'a Names,
     left: u16,
 }
 
@@ -157,7 +153,7 @@ impl std::fmt::Debug for TagIter<'_> {
 
 impl<'a> TagIter<'a> {
     /// Walks over the tags once to check them, and keeps where they began.
-    fn take(fields: &mut Fields<'a>, names: &'a [Arc<str>], present: bool) -> Option<Self> {
+    fn take(fields: &mut Fields<'a>, names: &'a Names, present: bool) -> Option<Self> {
         let count = if present { fields.u16()? } else { 0 };
         if usize::from(count) > MAX_TAGS || present != (count > 0) {
             return None;
@@ -197,14 +193,14 @@ pub fn dictionary_text(record: &[u8]) -> Result<&str, RecordFault> {
     decode().ok_or(RecordFault::Content("its dictionary text makes no sense"))
 }
 
-fn resolve<'a>(number: u32, fields: &mut Fields<'a>, names: &'a [Arc<str>]) -> Option<&'a str> {
+fn resolve<'a>(number: u32, fields: &mut Fields<'a>, names: &'a Names) -> Option<&'a str> {
     if number == INLINE {
         return fields.text(MAX_TEXT_BYTES);
     }
-    names.get(usize::try_from(number).ok()?).map(AsRef::as_ref)
+    names.get(usize::try_from(number).ok()?)
 }
 
-fn take_name<'a>(fields: &mut Fields<'a>, names: &'a [Arc<str>]) -> Option<&'a str> {
+fn take_name<'a>(fields: &mut Fields<'a>, names: &'a Names) -> Option<&'a str> {
     let number = fields.u32()?;
     resolve(number, fields, names)
 }

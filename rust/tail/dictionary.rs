@@ -33,7 +33,7 @@ impl Missing<'_> {
 impl Dictionary {
     /// What a walk learnt of the segment.
     pub fn of(names: &Names) -> Self {
-        let numbers = names.iter().zip(0..).map(|(text, number)| (Box::from(&**text), number)).collect();
+        let numbers = names.iter().zip(0..).map(|(text, number)| (Box::from(text), number)).collect();
         Self { numbers, count: names.len() }
     }
 

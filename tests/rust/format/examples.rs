@@ -1,6 +1,6 @@
 //! The worked examples of docs/format.md: made by the code, shown by the page, decoded from it field by field.
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use _core::{
     config,
@@ -64,9 +64,9 @@ fn the_worked_segment_header_decodes() {
 #[test]
 fn the_worked_record_decodes() {
     let page = Page::read();
-    let dictionary: Names = ["trade_executed", "exchange", "venue"].into_iter().map(Arc::from).collect();
+    let dictionary: Names = ["trade_executed", "exchange", "venue"].into_iter().collect();
     let number_of = |text: &str| {
-        dictionary.iter().zip(0..).find(|(known, _)| &***known == text).map_or(INLINE, |(_, number)| number)
+        dictionary.iter().zip(0..).find(|(known, _)| *known == text).map_or(INLINE, |(_, number)| number)
     };
     let event = NewEvent {
         aggregate_id: Some("order-17"),

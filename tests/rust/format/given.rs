@@ -2,8 +2,6 @@
 //!
 //! Owns the strategies. Texts stand in a dictionary or inline as a mask says, so that both ways are met in all mixtures.
 
-use std::sync::Arc;
-
 use _core::format::{Codec, INLINE, IdView, Identity, Names, NewEvent, RecordPlan, RecordView, SchemaCheck};
 use proptest::{collection::vec, option, prelude::*};
 
@@ -51,15 +49,15 @@ impl Given {
     pub fn encode(&self) -> (Vec<u8>, Names) {
         self.with_event(|event| {
             event.check().unwrap();
-            let mut names: Names = Vec::new();
+            let mut names = Names::default();
             for (at, text) in event.texts().enumerate() {
-                let is_new = names.iter().all(|known| &**known != text);
+                let is_new = names.iter().all(|known| known != text);
                 if is_new && self.numbered & (1 << (at % 64)) != 0 {
-                    names.push(Arc::from(text));
+                    assert!(names.push(text));
                 }
             }
             let number_of = |text: &str| {
-                let at = names.iter().position(|known| &**known == text);
+                let at = names.iter().position(|known| known == text);
                 at.map_or(INLINE, |at| u32::try_from(at).unwrap())
             };
             let plan = RecordPlan::new(event, IdView::of(&self.event_id), &number_of);

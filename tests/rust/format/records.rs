@@ -1,7 +1,5 @@
 //! Records: what was encoded comes back, and nothing else passes for a record.
 
-use std::sync::Arc;
-
 use _core::format::{
     Codec, Fixed, INLINE, Identity, Kind, Names, RecordFault, RecordView, SchemaCheck, dictionary_record,
     dictionary_record_bytes, dictionary_text, split_commit_word,
@@ -121,7 +119,7 @@ fn any_fixed() -> impl Strategy<Value = Fixed> {
 }
 
 fn some_names() -> Names {
-    ["trade_executed", "exchange", "", "venue"].into_iter().map(Arc::from).collect()
+    ["trade_executed", "exchange", "", "venue"].into_iter().collect()
 }
 
 proptest! {
