@@ -316,7 +316,10 @@ def _parse_time(value: Any) -> datetime:
         raise ValueError(f"timestamp is a time in ISO 8601, not {type(value).__name__}")  # noqa: TRY004
     if value.tzinfo is None:
         raise ValueError(f"timestamp {value.isoformat()} is naive: its zone is unknown")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"timestamp {value.isoformat()} lies beyond the calendar in UTC") from error
 
 
 @dataclass

@@ -64,10 +64,16 @@ class StoredSnapshot:
         if not isinstance(body, dict) or body.get("format") != FORMAT:
             raise ValueError("no snapshot of a known format")
         digest = body.pop("digest")
-        if digest != _digest(body):
+        try:
+            is_intact = digest == _digest(body)
+            snapshot = EventSnapshot.from_dict(body["snapshot"])
+        except TypeError as error:
+            # No mapping where one belongs, or nested deeper than is ever written.
+            raise ValueError(f"no snapshot of this format: {error}") from error
+        if not is_intact:
             raise ValueError("the digest does not fit the snapshot")
         return cls(
-            snapshot=EventSnapshot.from_dict(body["snapshot"]),
+            snapshot=snapshot,
             kind=body["kind"],
             aggregate_version=body["aggregate_version"],
             schema_version=body["schema_version"],
@@ -128,7 +134,7 @@ def _decoded(payload: bytes | None) -> StoredSnapshot | None:
         return None
     try:
         return StoredSnapshot.decode(payload)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError):
         return None
 
 
