@@ -317,9 +317,7 @@ impl Scan {
                 self.cursor = None;
                 return Ok(Progress::Moved);
             }
-            if let Some(fault) = &fault {
-                refuse_future(&cursor.segment.path, fault)?;
-            }
+            fault.as_ref().map_or(Ok(()), |fault| refuse_future(&cursor.segment.path, fault))?;
             let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
             let is_damage =
                 is_committed || fault.is_some() && self.shelf.is_below_watermark(&cursor.segment, offset)?;
