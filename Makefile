@@ -21,7 +21,7 @@ export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean torture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,13 +60,18 @@ test: lint types test-rust test-wheel test-python ## Lint, types, all tests of R
 test-rust: tools ## The engine's tests, without Python
 	$(CARGO) test --locked --quiet --features simulation
 
-# TORTURE_SEED tells one life, TORTURE_MINUTES goes on for as long as told; the first seed of a longer campaign is the time.
-torture: tools ## Random lives on a simulated machine: make torture MINUTES=5, or SEED=n to repeat one
-	TORTURE_SEED=$(SEED) TORTURE_MINUTES=$(or $(MINUTES),5) TORTURE_FIRST_SEED=$(or $(FIRST_SEED),$(shell date +%s)000000) \
-		$(CARGO) test --locked --quiet --features simulation --test torture nothing_promised -- --nocapture
-
 test-python: build ## The tests of everything that Python sees
 	$(BIN)/python -m pytest
+
+# Lives on a simulated machine, and kills of real processes. The first seed of a campaign is the time, so that each is new.
+torture: build ## 5 minutes of random lives and 20,000 real kills; MINUTES=n lives, KILLS=n kills, SEED=n tells one life again
+ifneq ($(or $(SEED),$(MINUTES),$(if $(KILLS),,5)),)
+	TORTURE_SEED=$(SEED) TORTURE_MINUTES=$(or $(MINUTES),5) TORTURE_FIRST_SEED=$(or $(FIRST_SEED),$(shell date +%s)000000) \
+		$(CARGO) test --locked --quiet --features simulation --test torture nothing_promised -- --nocapture
+endif
+ifneq ($(or $(KILLS),$(if $(or $(SEED),$(MINUTES)),,20000)),)
+	KILLS=$(or $(KILLS),20000) $(BIN)/python -m pytest -s tests/python/test_kernel_kills.py
+endif
 
 # The wheel must bring all it needs: installed alone, in an empty folder, it runs the main job.
 test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it
