@@ -112,7 +112,10 @@ def operations(seed: int, child: int, lane: int, *, is_closer: bool) -> Iterator
             yield Operation(kind)
             continue
         if kind in {"batch", "torn-batch"}:
-            drafts = tuple(_draft(rng, lane, next(numbers)) for _ in range(rng.randint(1, 12)))
+            # A batch that takes long to write is one that a kill meets in the middle.
+            is_long = rng.random() < 0.5
+            size = rng.randint(100, 150) if is_long else rng.randint(1, 12)
+            drafts = tuple(_draft(rng, lane, next(numbers), is_short=is_long) for _ in range(size))
         elif kind in {"expected", "conflict"}:
             drafts = (Draft("decided", next(numbers), aggregate_id=_own_aggregate(rng, lane)),)
         elif kind == "bytes":
@@ -128,9 +131,10 @@ def _own_aggregate(rng: random.Random, lane: int) -> str:
     return f"own-{lane}-{rng.randrange(4)}"
 
 
-def _draft(rng: random.Random, lane: int, number: int) -> Draft:
+def _draft(rng: random.Random, lane: int, number: int, *, is_short: bool = False) -> Draft:
     ids = [None, None, None, str(uuid.UUID(int=rng.getrandbits(128))), f"id {rng.getrandbits(64)}"]
     bytes_more = rng.choice([0, 10, 100, 400]) if rng.random() < 0.98 else rng.randint(3000, 20_000)
+    bytes_more = 0 if is_short else bytes_more
     return Draft(
         rng.choice(["trade", "quote", "order_filled"]),
         {"number": number, "price": rng.random() * 1e5, "text": "ä" * (bytes_more // 2)},
