@@ -146,7 +146,8 @@ class Settler:
             # Each waiter gets its own: the one error of a shared sync knows nothing of their events.
             fields = {name: getattr(error, name) for name in error.FIELDS}
             fields |= {"committed": True, "seq": seq, "event_id": event_id}
-            raise type(error)(error.message, **fields) from error
+            note = f" (event {event_id} at seq {seq} is committed, its durability unknown)"
+            raise type(error)(error.message + note, **fields) from error
 
 
 class _Queue:

@@ -166,7 +166,7 @@ impl Log {
     /// # Errors
     /// [`Error::Poisoned`], which says that the event is committed.
     pub fn settle(&self, appended: &Appended, durability: Option<Durability>) -> Result<()> {
-        self.tail()?.settle(appended.seq, durability).map_err(|error| committed(error, appended))
+        self.tail()?.settle(appended.seq, durability).map_err(|error| error.after_commit(appended))
     }
 
     /// Waits until `seq` is durable; false when `timeout` ran out first.
@@ -380,12 +380,16 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::io(path, "find", error))
 }
 
-fn committed(error: Error, appended: &Appended) -> Error {
-    match error {
-        Error::Poisoned { reason, .. } => Error::Poisoned {
-            reason,
-            committed: Some(Committed { seq: appended.seq, event_id: appended.event_id.to_string() }),
-        },
-        other => other,
+impl Error {
+    /// The same, of a call that had committed `appended` before it failed.
+    #[must_use]
+    pub fn after_commit(self, appended: &Appended) -> Self {
+        match self {
+            Self::Poisoned { reason, .. } => Self::Poisoned {
+                reason,
+                committed: Some(Committed { seq: appended.seq, event_id: appended.event_id.to_string() }),
+            },
+            other => other,
+        }
     }
 }

@@ -127,8 +127,9 @@ impl PyLog {
             // One sync by this very thread: a system call that nothing can interrupt.
             Durability::Always => raised(py, py.detach(|| self.engine.settle(appended, durability))),
             Durability::Group => {
-                let seq = appended.seq;
-                in_slices(py, Timeout(None), |slice| self.engine.wait_durable(seq, Some(slice))).map(drop)
+                let wait = |slice| self.engine.wait_durable(appended.seq, Some(slice));
+                let attempt = |slice| wait(slice).map_err(|error| error.after_commit(appended));
+                in_slices(py, Timeout(None), attempt).map(drop)
             }
             Durability::None | Durability::Interval => raised(py, self.engine.settle(appended, durability)),
         };
