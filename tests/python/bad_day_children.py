@@ -40,6 +40,15 @@ def fill(path: str, audit: str) -> None:
         sys.stdin.readline()
 
 
+def fill_some(path: str) -> None:
+    """Append a hundred events through some rolls, and keep the log open until there is a line on stdin."""
+    with aresbus.open(path, audit=False, segment_bytes=64 * 1024) as log:
+        for number in range(100):
+            log.append("note", [number, "x" * 2000], aggregate_id="a")
+        say("filled")
+        sys.stdin.readline()
+
+
 def as_user(uid: str, path: str) -> None:
     """Open a log as another user: for writing, then for reading; one line says how each ended."""
     os.setegid(int(uid))

@@ -1,0 +1,131 @@
+"""Tests whose calls to the operating system fail: each body runs in a process of its own, under the shim of tests/shim.
+
+Owns the shim's building, the decorator :func:`with_faults`, and :class:`Faults`, which arms it. A test that is decorated
+takes ``faults``, and fixtures and parameters that are paths or that JSON can express; it asserts as any other test does.
+Run as ``python faults.py MODULE TEST ARGUMENTS``.
+"""
+
+import atexit
+import ctypes
+import errno
+import functools
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "shim" / "faults.c"
+PATIENCE_SECONDS = 120
+FOR_GOOD = -1
+SKIPPED = 77
+HALF = 0
+"""Instead of an errno: reads and writes are short."""
+
+
+@functools.cache
+def shim() -> Path:
+    """The shim, compiled once for a run; a machine that builds the engine has a C compiler."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    built = Path(folder.name) / "faults.so"
+    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", built, SOURCE, "-ldl", "-pthread"]
+    subprocess.run(command, check=True)
+    return built
+
+
+def with_faults(test):
+    """Run the test in a process that has the shim."""
+    signature = inspect.signature(test)
+
+    @functools.wraps(test)
+    def run(**arguments):
+        plain = {
+            name: {"$path": str(value)} if isinstance(value, Path) else value
+            for name, value in arguments.items()
+        }
+        command = [
+            sys.executable,
+            __file__,
+            Path(test.__code__.co_filename).stem,
+            test.__name__,
+            json.dumps(plain),
+        ]
+        done = subprocess.run(
+            command,
+            env={**os.environ, "LD_PRELOAD": str(shim())},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        if done.returncode == SKIPPED:
+            pytest.skip(done.stdout)
+        if done.returncode:
+            pytest.fail(
+                f"ended with {done.returncode} under the shim\n{done.stdout}{done.stderr}", pytrace=False
+            )
+
+    others = [one for name, one in signature.parameters.items() if name != "faults"]
+    run.__signature__ = signature.replace(parameters=others)
+    return run
+
+
+class Faults:
+    """The shim of this process."""
+
+    def __init__(self) -> None:
+        self._shim = ctypes.CDLL(None)
+
+    def arm(
+        self, call: str, path: str = "", *, skip: int = 0, count: int = FOR_GOOD, error: int = errno.EIO
+    ) -> None:
+        """Let ``skip`` calls on paths with ``path`` in them pass and fail ``count``; ``*`` is any call."""
+        self._shim.fault_arm(
+            call.encode(), str(path).encode(), ctypes.c_long(skip), ctypes.c_long(count), error
+        )
+
+    def disarm(self) -> None:
+        self.arm("")
+
+    @contextmanager
+    def armed(self, *call, **how):
+        """Armed for the body only."""
+        self.arm(*call, **how)
+        try:
+            yield
+        finally:
+            self.disarm()
+
+    @property
+    def failed(self) -> int:
+        """Calls that were made to fail since the last arming."""
+        return self._shim.fault_failed()
+
+    def refuse(self, call: str, error: int, *, argument: int = -1, bits: int = 0) -> None:
+        """From now on the kernel itself refuses fallocate, flock, mmap or madvise in this process."""
+        number = self._shim.fault_number(call.encode())
+        assert number >= 0
+        answer = self._shim.fault_refuse(number, argument, bits, error)
+        if answer:
+            print(f"the kernel takes no seccomp filter here: {os.strerror(answer)}")
+            sys.exit(SKIPPED)
+
+
+def main(module: str, name: str, arguments: str) -> None:
+    values = {
+        key: Path(value["$path"]) if isinstance(value, dict) and "$path" in value else value
+        for key, value in json.loads(arguments).items()
+    }
+    test = getattr(importlib.import_module(module), name)
+    test.__wrapped__(faults=Faults(), **values)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
