@@ -4,7 +4,7 @@
 //! what recovery sets aside is never deleted.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,6 +28,7 @@ use crate::{
 
 /// Sizes of a segment: from room for an end record up to what a record's length can count.
 const POSSIBLE_BYTES: RangeInclusive<u64> = (RECORDS_OFFSET + RECORD_FIXED_BYTES) as u64..=MAX_SEGMENT_BYTES;
+const COPY_BYTES: usize = 64 * 1024;
 
 /// The first pages of a segment file.
 pub struct OpenedSegment {
@@ -176,7 +177,10 @@ impl Place {
     pub fn prepare_segment(&self, header: &SegmentHeader) -> Result<Arc<dyn File>> {
         let dir = self.segments_dir();
         let prepared = dir.join(names::prepared(header.number));
-        let made = self.fill_prepared(&prepared, header);
+        let made = self.fill_prepared(&prepared, header, |file| {
+            let written = file.write_at(0, &header.encode());
+            written.map_err(|error| Error::io(&prepared, "write", error))
+        });
         if made.is_err() {
             // Best effort: the next opening removes it too.
             let _left_over = self.vfs.unlink(&prepared);
@@ -184,7 +188,30 @@ impl Place {
         made
     }
 
-    fn fill_prepared(&self, prepared: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+    /// Puts a new file with the same bytes in the place of a segment: in blocks of its own, durable on return.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Io`]; the old file stays.
+    pub fn renew_segment(&self, header: &SegmentHeader) -> Result<()> {
+        let path = self.segment_path(header.number);
+        let old = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
+        let prepared = self.segments_dir().join(names::prepared(header.number));
+        let made = self.fill_prepared(&prepared, header, |file| {
+            let copied = copy_written(&*old, file, header.file_bytes);
+            copied.map_err(|error| Error::io(&path, "write once more", error))
+        });
+        if made.is_err() {
+            let _left_over = self.vfs.unlink(&prepared);
+        }
+        made.map(|_file| ())
+    }
+
+    fn fill_prepared(
+        &self,
+        prepared: &Path,
+        header: &SegmentHeader,
+        write: impl FnOnce(&dyn File) -> Result<()>,
+    ) -> Result<Arc<dyn File>> {
         let path = self.segment_path(header.number);
         let failed = |action: &'static str| move |error| Error::io(prepared, action, error);
         // A crash may have left one of this name; no segment is ever used under it.
@@ -197,7 +224,7 @@ impl Place {
         let file = self.vfs.create(prepared).map_err(failed("make"))?;
         file.allocate(header.file_bytes)
             .map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;
-        file.write_at(0, &header.encode()).map_err(failed("write"))?;
+        write(&*file)?;
         // ORDER: content before name, name before use.
         file.sync_all().map_err(failed("sync"))?;
         self.vfs.rename(prepared, &path).map_err(failed("rename"))?;
@@ -212,6 +239,24 @@ impl Place {
     pub fn reopen_segment(&self, number: u64) -> Result<Arc<dyn File>> {
         let path = self.segment_path(number);
         self.vfs.open(&path, true).map_err(|error| Error::io(path, "open", error))
+    }
+
+    /// Whether a segment holds anything behind its header.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn is_written(&self, number: u64) -> Result<bool> {
+        let path = self.segment_path(number);
+        let look = || {
+            let file = self.vfs.open(&path, false)?;
+            let mut is_written = false;
+            each_written(&*file, ENTRY_OFFSET as u64, file.bytes()?, |_, _| {
+                is_written = true;
+                Ok(())
+            })?;
+            Ok(is_written)
+        };
+        look().map_err(|error| Error::io(&path, "read", error))
     }
 
     /// Removes segment files and left-overs of preparing them.
@@ -280,6 +325,32 @@ impl Place {
         self.sync_dir(&self.segments_dir())?;
         Ok(name)
     }
+}
+
+/// Copies all that is not zero; the rest of a file that was just allocated is.
+fn copy_written(from: &dyn File, to: &dyn File, bytes: u64) -> io::Result<()> {
+    each_written(from, 0, bytes, |at, part| to.write_at(at, part))
+}
+
+/// Calls `act` with each part of a file between `from` and `end` that is not all zeros, and where it lies.
+fn each_written(
+    file: &dyn File,
+    from: u64,
+    end: u64,
+    mut act: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = from;
+    while at < end {
+        let count = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+        let part = buffer.get_mut(..count).unwrap_or_default();
+        file.read_at(at, part)?;
+        if part.iter().any(|byte| *byte != 0) {
+            act(at, part)?;
+        }
+        at += count as u64;
+    }
+    Ok(())
 }
 
 fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {

@@ -107,9 +107,9 @@ def aresbus_process(*arguments) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def child(act, *arguments, **options):
-    """A process that does one act of bad_day_children.py; it is gone when this is left."""
-    command = [sys.executable, CHILDREN, act, *map(str, arguments)]
+def child(act, *arguments, script=CHILDREN, **options):
+    """A process that does one act of bad_day_children.py, or of another script; it is gone when this is left."""
+    command = [sys.executable, script, act, *map(str, arguments)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
