@@ -6,7 +6,10 @@
 //!
 //! Invariants: bytes of a committed record never change, so copying them races with nothing. A reader reaches bytes
 //! that are still being written only if a damaged length sends it there; it copies them raw, never through a
-//! reference, and its checksum then rejects the copy (R8). Mappings are never resized; files are never shrunk.
+//! reference, and its checksum then rejects the copy (R8). Mappings are never resized; files are never shrunk by us, and where
+//! somebody else does it, [`truncation`] turns the SIGBUS into [`Memory::is_broken`].
+
+mod truncation;
 
 use std::{
     fmt, io,
@@ -18,6 +21,8 @@ use std::{
     },
 };
 
+use truncation::Region;
+
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 use crate::threads::{Cells, DefaultCells};
@@ -26,6 +31,8 @@ use crate::threads::{Cells, DefaultCells};
 pub struct Memory<C: Cells = DefaultCells> {
     start: NonNull<u8>,
     bytes: usize,
+    /// Of a file: where a truncation shows.
+    region: Option<&'static Region>,
     cells: C,
 }
 
@@ -53,7 +60,7 @@ impl<C: Cells> Memory<C> {
         let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         // SAFETY: a null hint lets the kernel choose a free range, so nothing of ours is replaced.
         let start = unsafe { mmap(ptr::null_mut(), bytes, protection, MapFlags::SHARED, file, 0) }?;
-        Self::adopt(start.cast(), bytes)
+        Self::adopt(start.cast(), bytes, Some(Region::enter(start.addr(), bytes, writable)))
     }
 
     /// Maps `bytes` zero bytes that belong to this process alone.
@@ -65,18 +72,25 @@ impl<C: Cells> Memory<C> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: as in `of_file`.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, flags) }?;
-        Self::adopt(start.cast(), bytes)
+        Self::adopt(start.cast(), bytes, None)
     }
 
-    fn adopt(start: *mut u8, bytes: usize) -> io::Result<Arc<Self>> {
+    fn adopt(start: *mut u8, bytes: usize, region: Option<&'static Region>) -> io::Result<Arc<Self>> {
         let start = NonNull::new(start).ok_or_else(|| io::Error::other("mmap answered a null pointer"))?;
-        Ok(Arc::new(Self { start, bytes, cells: C::new(bytes) }))
+        Ok(Arc::new(Self { start, bytes, region, cells: C::new(bytes) }))
     }
 
     /// Size of the mapping.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether the file was cut off, or its device failed, under what was accessed here: zeros stood in for it.
+    #[inline]
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.region.is_some_and(Region::is_broken)
     }
 
     /// What it is reached through.
@@ -137,6 +151,10 @@ impl<C: Cells> Memory<C> {
 
 impl<C: Cells> Drop for Memory<C> {
     fn drop(&mut self) {
+        // ORDER: a fault behind this is not ours to mend.
+        if let Some(region) = self.region {
+            region.leave();
+        }
         // SAFETY: the range is the one mmap gave, and no view is left: each holds an Arc of this.
         let answer = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
         debug_assert!(answer.is_ok(), "munmap refused a range that mmap gave");
@@ -170,6 +188,12 @@ impl<C: Cells> ReadMap<C> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.bytes
+    }
+
+    /// See [`Memory::is_broken`].
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.is_broken()
     }
 
     /// The commit word at `offset`, `None` out of bounds. Acquire: what was stored before it is visible (R5).
@@ -207,6 +231,13 @@ impl<C: Cells> WriteMap<C> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.bytes
+    }
+
+    /// See [`Memory::is_broken`].
+    #[inline]
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.is_broken()
     }
 
     /// Has `write` fill in the uncommitted bytes `offset..offset + bytes`, to encode a record in place; the commit word, its

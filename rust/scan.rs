@@ -308,6 +308,7 @@ impl Scan {
                 }
             }
         }
+        cursor.walk.refuse_if_broken(&cursor.segment.path)?;
         let (offset, next_seq) = (cursor.walk.position.offset, cursor.walk.position.next_seq);
         // Where a recovery cut the segment, what lies behind the cut is no business of ours.
         let Some(next) = self.shelf.follower(&cursor.segment, offset) else {
@@ -360,9 +361,11 @@ impl Scan {
             self.shelf.look_for_news()?;
         }
         let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
+        let is_broken = cursor.walk.refuse_if_broken(&cursor.segment.path).is_err();
         let is_committed =
             !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
-        Ok(is_committed
+        Ok(is_broken
+            || is_committed
             || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some()
             || self.shelf.has_dropped(&cursor.segment))
     }

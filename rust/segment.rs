@@ -4,7 +4,7 @@
 //! walking leaves behind. Refuses to know what follows the segment or whether a fault is a torn tail or damage.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
 
@@ -21,6 +21,8 @@ use crate::{
     vfs::Vfs,
 };
 
+/// What is said of a mapping that broke.
+pub const CUT_OFF: &str = "the file was cut off while it was mapped, or its device cannot read it";
 /// Every so many events the index remembers an offset: 12 bytes for 64 events.
 const INDEX_STRIDE: u64 = 64;
 
@@ -206,6 +208,17 @@ impl Walk {
     #[must_use]
     pub fn record(&self) -> &[u8] {
         self.buffer.get(..self.record_bytes).unwrap_or_default()
+    }
+
+    /// The error for a walk that stopped because the file was cut off under it, or its device failed.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn refuse_if_broken(&self, path: &Path) -> Result<()> {
+        if self.map.is_broken() {
+            return Err(Error::corrupt(path, self.position.offset as u64, CUT_OFF));
+        }
+        Ok(())
     }
 
     /// The commit word where the walk stands; `None` at the end of the mapping.

@@ -202,6 +202,9 @@ impl Verification {
             }
         };
         chains.next_seq = Some(walk.position.next_seq);
+        if let Err(error) = walk.refuse_if_broken(&segment.path) {
+            return self.note_error("segment", error);
+        }
         self.judge(segment, next, &walk, &stop);
         self.records += walk.record_count;
         self.skipped_records += walk.skipped_records;

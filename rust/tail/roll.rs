@@ -122,6 +122,7 @@ impl Writer {
         let write = |target: &mut [u8]| end_record(target, &identity, number);
         let end = self.active.map.fill(self.active.offset, RECORD_FIXED_BYTES, write);
         self.active.commit(RECORD_FIXED_BYTES, end);
+        self.refuse_if_broken(tail)?;
         let entry = Entry {
             first_seq: self.next_seq,
             entered_ns: now_ns,

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     format::segment::{Watermark, watermark_offset},
     planted::{Bug, is_planted},
-    segment::Segment,
+    segment::{CUT_OFF, Segment},
     threads::{
         Condvar, Instant, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +25,7 @@ pub(super) struct Target {
     number: u64,
     epoch: u32,
     path: PathBuf,
+    bytes: u64,
     file: Arc<dyn File>,
     /// Of the last watermark stored in it.
     generation: AtomicU64,
@@ -36,6 +37,7 @@ impl Target {
             number: segment.header.number,
             epoch: segment.header.epoch,
             path: segment.path.clone(),
+            bytes: segment.header.file_bytes,
             file,
             generation: AtomicU64::new(generation),
         })
@@ -260,8 +262,14 @@ impl Tail {
 
     fn sync_target(&self, target: &Target) -> Result<()> {
         let start = Instant::now();
-        if let Err(error) = target.file.sync_data() {
-            return Err(self.poison(format!("syncing {} failed: {error}", target.path.display())));
+        // What was cut off is synced with success: there is nothing left to write.
+        let whole = target.file.sync_data().and_then(|()| Ok(target.file.bytes()? >= target.bytes));
+        match whole {
+            Ok(true) => {}
+            Ok(false) => return Err(self.poison(format!("{}: {CUT_OFF}", target.path.display()))),
+            Err(error) => {
+                return Err(self.poison(format!("syncing {} failed: {error}", target.path.display())));
+            }
         }
         let took = as_ns(start.elapsed());
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);

@@ -23,7 +23,7 @@ use crate::{
     },
     map::WriteMap,
     planted::{Bug, is_planted},
-    segment::{Position, Segment},
+    segment::{CUT_OFF, Position, Segment},
     threads::atomic::Ordering,
 };
 
@@ -136,6 +136,7 @@ impl Writer {
         let bytes = plan.record_bytes();
         let word = self.encode(&plan, self.active.offset, &identity);
         self.active.commit(bytes, word);
+        self.refuse_if_broken(tail)?;
         self.next_seq += 1;
         self.publish(tail, 1, bytes);
         if let Some(id) = event.aggregate_id {
@@ -192,6 +193,7 @@ impl Writer {
         let write = |target: &mut [u8]| batch_head(target, &first, members, count);
         let word = self.active.map.fill(start, RECORD_FIXED_BYTES, write);
         self.active.seal_at(start, offset, word);
+        self.refuse_if_broken(tail)?;
         self.active.offset = offset;
         self.next_seq += u64::from(count);
         self.publish(tail, u64::from(count), offset - start);
@@ -207,6 +209,14 @@ impl Writer {
             Some(_) => Ok(()),
             None => Err(Error::Limit { what: "the event's position", got: NO_SEQ, limit: NO_SEQ - 1 }),
         }
+    }
+
+    /// Nothing is acknowledged that went to a page whose file is gone.
+    pub fn refuse_if_broken(&self, tail: &Tail) -> Result<()> {
+        if self.active.map.is_broken() {
+            return Err(tail.poison(format!("segment {}: {CUT_OFF}", self.active.number)));
+        }
+        Ok(())
     }
 
     /// Sees to it that the records of `events` fit, rolling if they must go to the next segment, and that their texts
