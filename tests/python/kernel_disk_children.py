@@ -63,6 +63,7 @@ def fill_for_ever(path: str) -> None:
             time.sleep(0.001)
         else:
             say(stored=number)
+            time.sleep(0.002)  # so that a disk that is free for a moment does not fill at once
             is_full = False
             number += 1
 
