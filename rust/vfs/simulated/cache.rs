@@ -1,11 +1,12 @@
 //! One file: what everybody sees of it, what is on the platter, and what the kernel believes of the difference.
 //!
 //! Owns both images. A page is dirty where they differ, unless a failed sync has called it clean: then it stays as it is
-//! seen and never reaches the platter until somebody writes to it again. Knows no names and decides nothing by chance:
-//! a [`Taste`] chooses what survives.
+//! seen and never reaches the platter until somebody writes to it again. A page whose very first write failed never does
+//! in this file, as on ext4, where the blocks that fallocate reserved then stay marked as unwritten. Knows no names and
+//! decides nothing by chance: a [`Taste`] chooses what survives.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -33,6 +34,8 @@ struct Platter {
     bytes: Option<Vec<u8>>,
     /// Pages that a failed sync has marked clean, as they were seen then.
     called_clean: BTreeMap<usize, Vec<u8>>,
+    /// Pages whose first write failed.
+    unwritten: BTreeSet<usize>,
 }
 
 fn beyond_end() -> io::Error {
@@ -173,11 +176,15 @@ impl CachedFile {
     pub fn fail_sync(&self, taste: &mut Taste) {
         let mut seen = self.content();
         let mut platter = self.platter();
-        let mut called_clean = Vec::new();
+        let (mut called_clean, mut unwritten) = (Vec::new(), Vec::new());
         platter.each_dirty_page(&seen, |page, written, kept| {
             taste.page(written, kept);
+            if kept.iter().all(|byte| *byte == 0) {
+                unwritten.push(page);
+            }
             called_clean.push((page, taste.evicts().then(|| kept.to_vec())));
         });
+        platter.unwritten.extend(unwritten);
         for (page, evicted) in called_clean {
             if let Some(kept) = evicted {
                 let start = page * PAGE_BYTES;
@@ -208,14 +215,15 @@ fn page_of(bytes: &[u8], page: usize) -> &[u8] {
 }
 
 impl Platter {
-    /// Calls `act` with the number of each page that differs from what is `seen` and was not called clean, with both
+    /// Calls `act` with the number of each page that differs from what is `seen` and can still be written, with both
     /// contents.
     fn each_dirty_page(&mut self, seen: &[u8], mut act: impl FnMut(usize, &[u8], &mut [u8])) {
         let bytes = self.bytes.get_or_insert_with(|| vec![0; seen.len()]);
         bytes.resize(seen.len(), 0);
         let pages = seen.chunks(PAGE_BYTES).zip(bytes.chunks_mut(PAGE_BYTES)).enumerate();
         for (page, (written, kept)) in pages.filter(|(_, (written, kept))| written != kept) {
-            if self.called_clean.get(&page).is_none_or(|known| known != written) {
+            let is_dirty = self.called_clean.get(&page).is_none_or(|known| known != written);
+            if is_dirty && !self.unwritten.contains(&page) {
                 act(page, written, kept);
             }
         }
