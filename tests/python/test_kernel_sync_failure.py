@@ -214,6 +214,7 @@ def test_opening_again_recovers_everything_and_goes_on_in_a_new_epoch(tmp_path, 
     close_in_vain(log)
     with refused(LogClosedError):
         log.append("note", 4)
+    faults.arm("fsync", SEGMENTS)
     for _ in range(2):
         with pytest.raises(aresbus.StorageError) as caught:
             aresbus.open(tmp_path / "log", **EAGER)

@@ -69,6 +69,10 @@ fn end(world: &mut World) {
         world.restart(crash);
     } else {
         world.note("killed beside its readers");
+        if world.is_poisoned {
+            // What a failed sync threw out may come back otherwise than it was seen.
+            world.followers.clear();
+        }
         world.drop_log();
     }
 }
