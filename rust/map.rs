@@ -25,7 +25,10 @@ use truncation::Region;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-use crate::threads::{Cells, DefaultCells};
+use crate::{
+    planted::{Bug, is_planted},
+    threads::{Cells, DefaultCells},
+};
 
 /// A mapping; unmapped when the last view of it goes.
 pub struct Memory<C: Cells = DefaultCells> {
@@ -199,7 +202,8 @@ impl<C: Cells> ReadMap<C> {
     /// The commit word at `offset`, `None` out of bounds. Acquire: what was stored before it is visible (R5).
     #[must_use]
     pub fn commit(&self, offset: usize) -> Option<u32> {
-        self.0.load(offset, Ordering::Acquire)
+        let order = if is_planted(Bug::RelaxedRead) { Ordering::Relaxed } else { Ordering::Acquire };
+        self.0.load(offset, order)
     }
 
     /// Copies out; false if out of bounds.
@@ -265,7 +269,8 @@ impl<C: Cells> WriteMap<C> {
         let target = self.0.word(offset);
         assert!(target.is_some(), "a commit beyond its segment");
         if let Some(target) = target {
-            self.0.cells.store(offset, target, word.to_le(), Ordering::Release);
+            let order = if is_planted(Bug::RelaxedCommit) { Ordering::Relaxed } else { Ordering::Release };
+            self.0.cells.store(offset, target, word.to_le(), order);
         }
     }
 

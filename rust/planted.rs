@@ -50,8 +50,26 @@ pub enum Bug {
     /// `snapshot-not-synced`: a file that replaces another is renamed before its content is durable (R18).
     SnapshotNotSynced,
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
-    /// GIL (against R12; `test_gil_stress.py`).
+    /// GIL (R12; `test_gil_stress.py`).
     GilLockOrder,
+    /// `relaxed-commit`: the commit word is stored without release order (R5).
+    RelaxedCommit,
+    /// `relaxed-read`: the commit word is loaded without acquire order (R5).
+    RelaxedRead,
+    /// `torn-position`: the committed position is published without the fence behind its odd version.
+    TornPosition,
+    /// `resampled-position`: a sync publishes what is committed at its end, not at its start (R13).
+    ResampledPosition,
+    /// `lost-wake`: who publishes durability does not take the waiters' lock first.
+    LostWake,
+    /// `poison-unheard`: a failed sync wakes nobody (R14).
+    PoisonUnheard,
+    /// `quiet-death`: a keeper that panics poisons nothing (R14).
+    QuietDeath,
+    /// `wish-unheard`: a wish for a sync does not wake the keeper.
+    WishUnheard,
+    /// `close-unheard`: a close wakes nobody.
+    CloseUnheard,
 }
 
 #[cfg(feature = "planted")]
@@ -80,6 +98,15 @@ impl Bug {
             Self::UnreadMetaPassedOver => "unread-meta-passed-over",
             Self::SnapshotNotSynced => "snapshot-not-synced",
             Self::GilLockOrder => "gil-lock-order",
+            Self::RelaxedCommit => "relaxed-commit",
+            Self::RelaxedRead => "relaxed-read",
+            Self::TornPosition => "torn-position",
+            Self::ResampledPosition => "resampled-position",
+            Self::LostWake => "lost-wake",
+            Self::PoisonUnheard => "poison-unheard",
+            Self::QuietDeath => "quiet-death",
+            Self::WishUnheard => "wish-unheard",
+            Self::CloseUnheard => "close-unheard",
         }
     }
 }

@@ -4,9 +4,12 @@
 //! version looks again. Source of the scheme and its orderings: H.-J. Boehm, "Can seqlocks get along with programming
 //! language memory models?", MSPC 2012.
 
-use crate::threads::{
-    atomic::{AtomicU64, Ordering, fence},
-    spin_loop,
+use crate::{
+    planted::{Bug, is_planted},
+    threads::{
+        atomic::{AtomicU64, Ordering, fence},
+        spin_loop,
+    },
 };
 
 /// The end of what is committed.
@@ -43,7 +46,9 @@ impl CommittedCell {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version.wrapping_add(1), Ordering::Relaxed);
         // ORDER: a reader that sees one of the new values below sees the odd version too.
-        fence(Ordering::Release);
+        if !is_planted(Bug::TornPosition) {
+            fence(Ordering::Release);
+        }
         self.segment.store(position.segment, Ordering::Relaxed);
         self.offset.store(position.offset, Ordering::Relaxed);
         self.next_seq.store(position.next_seq, Ordering::Relaxed);

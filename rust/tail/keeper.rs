@@ -14,6 +14,7 @@ use crate::{
     config::Durability,
     error::{Error, Result},
     format::segment::{PAGE_BYTES, RECORDS_OFFSET},
+    planted::{Bug, is_planted},
     threads::{self, Condvar, JoinHandle, Mutex, MutexGuard, PoisonError},
 };
 
@@ -47,7 +48,9 @@ impl Signal {
     /// Asks for a sync now.
     pub fn want_sync(&self) {
         self.lock().sync = true;
-        self.changed.notify_one();
+        if !is_planted(Bug::WishUnheard) {
+            self.changed.notify_one();
+        }
     }
 
     /// Asks for a look at the spare.
@@ -104,6 +107,7 @@ struct Deathwatch<'a>(&'a Weak<Tail>);
 impl Drop for Deathwatch<'_> {
     fn drop(&mut self) {
         if threads::panicking()
+            && !is_planted(Bug::QuietDeath)
             && let Some(tail) = self.0.upgrade()
         {
             let _poisoned = tail.poison("the keeper died: a defect in aresbus".to_owned());

@@ -223,7 +223,9 @@ impl Tail {
             return Error::Poisoned { reason, committed: None };
         }
         let reason = self.poison.get_or_init(|| reason).clone();
-        self.durable.wake_all();
+        if !is_planted(Bug::PoisonUnheard) {
+            self.durable.wake_all();
+        }
         Error::Poisoned { reason, committed: None }
     }
 
@@ -313,7 +315,9 @@ impl Tail {
         // off in the middle poisons, and leaves no clean mark.
         drop(self.lock_writer(Patience::Wait));
         let outcome = self.leave_clean_mark();
-        self.durable.wake_all();
+        if !is_planted(Bug::CloseUnheard) {
+            self.durable.wake_all();
+        }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         outcome
     }

@@ -100,7 +100,9 @@ impl Durable {
         if is_planted(Bug::WaiterNotWoken) {
             return;
         }
-        drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if !is_planted(Bug::LostWake) {
+            drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         self.woken.notify_all();
     }
 }
@@ -201,19 +203,18 @@ impl Tail {
             turn.completed = sampled;
         }
         while let Some(target) = self.durable.oldest() {
-            if target.number != sampled.segment && is_planted(Bug::RollWithoutSync) {
-                self.durable.forget_oldest();
-                continue;
-            }
             if target.number == sampled.segment {
                 self.store_completed(&mut turn, &target)?;
             }
-            self.sync_target(&target)?;
+            if target.number == sampled.segment || !is_planted(Bug::RollWithoutSync) {
+                self.sync_target(&target)?;
+            }
             if target.number == sampled.segment {
                 break;
             }
             self.durable.forget_oldest();
         }
+        let sampled = if is_planted(Bug::ResampledPosition) { self.committed() } else { sampled };
         turn.completed = sampled;
         self.durable.publish(sampled.next_seq);
         Ok(sampled)

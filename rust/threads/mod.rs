@@ -11,6 +11,9 @@
 mod cells;
 #[cfg(feature = "loom")]
 pub mod modelled;
+mod naps;
+#[cfg(all(feature = "shuttle", not(feature = "loom")))]
+pub mod scheduled;
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 mod virtual_time;
 #[cfg(feature = "simulation")]
@@ -19,6 +22,7 @@ pub mod watched;
 pub use std::sync::{PoisonError, TryLockError};
 
 pub use cells::{Bare, Cells};
+pub use naps::Naps;
 
 /// What a mapping's memory goes through unless it is told otherwise.
 #[cfg(not(any(feature = "loom", feature = "simulation")))]
@@ -55,11 +59,6 @@ mod chosen {
         thread::{Builder, JoinHandle, current},
     };
 
-    pub use super::{
-        modelled::Condvar,
-        virtual_time::{Instant, sleep},
-    };
-
     /// Atomic numbers.
     pub mod atomic {
         pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -72,11 +71,9 @@ mod chosen {
 
     pub use shuttle::{
         hint::spin_loop,
-        sync::{Condvar, Mutex, MutexGuard, RwLock},
-        thread::{Builder, JoinHandle, current},
+        sync::{Mutex, MutexGuard, RwLock},
+        thread::{JoinHandle, current},
     };
-
-    pub use super::virtual_time::{Instant, sleep};
 
     /// Atomic numbers.
     pub mod atomic {
@@ -85,3 +82,9 @@ mod chosen {
 }
 
 pub use chosen::*;
+#[cfg(feature = "loom")]
+pub use modelled::Condvar;
+#[cfg(all(feature = "shuttle", not(feature = "loom")))]
+pub use scheduled::{Builder, Condvar};
+#[cfg(any(feature = "loom", feature = "shuttle"))]
+pub use virtual_time::{Instant, sleep};

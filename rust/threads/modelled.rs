@@ -6,9 +6,10 @@
 //! fails it. Files read and written as files go by: the kernel's reads and writes carry checksums of their own.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     ops::Range,
+    panic::resume_unwind,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -27,12 +28,43 @@ use super::Cells;
 const GRANULE_BYTES: usize = 8;
 
 std::thread_local! {
-    static WATCHED: RefCell<Vec<Range<usize>>> = const { RefCell::new(Vec::new()) };
+    static WATCHED: RefCell<Watched> = const { RefCell::new(Watched { ranges: Vec::new(), ready: Vec::new() }) };
+    static STORES_LEFT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Every memory made from now on is watched in these ranges of offsets.
-pub fn watch(ranges: &[Range<usize>]) {
-    WATCHED.with(|watched| watched.replace(ranges.to_vec()));
+struct Watched {
+    ranges: Vec<Range<usize>>,
+    ready: Vec<Modelled>,
+}
+
+/// Every memory made from now on is watched in these ranges of offsets; the cells of the first `count` memories are made
+/// now, before the model has threads: a new file's zeros are ordered before everything, whoever has it made.
+pub fn watch(ranges: &[Range<usize>], count: usize) {
+    let ready = (0..count).map(|_| Modelled::of(ranges)).collect();
+    WATCHED.with(|watched| watched.replace(Watched { ranges: ranges.to_vec(), ready }));
+}
+
+/// Nothing is watched any more: before a model ends, since its cells end with it.
+pub fn unwatch() {
+    WATCHED.with(|watched| watched.replace(Watched { ranges: Vec::new(), ready: Vec::new() }));
+}
+
+/// What a writer unwinds with where it was to die.
+#[derive(Debug)]
+pub struct Death;
+
+/// The writer dies instead of its next store or its filling of a record after `stores` of them; `None`: nobody does.
+pub fn die_after(stores: Option<usize>) {
+    STORES_LEFT.set(stores);
+}
+
+fn spend_store() {
+    match STORES_LEFT.get() {
+        None => {}
+        // Not a panic: nothing is wrong, and no hook is to say so.
+        Some(0) => resume_unwind(Box::new(Death)),
+        Some(left) => STORES_LEFT.set(Some(left - 1)),
+    }
 }
 
 /// The cells of one memory.
@@ -59,6 +91,14 @@ impl Granule {
 }
 
 impl Modelled {
+    fn of(ranges: &[Range<usize>]) -> Self {
+        let granules = |range: &Range<usize>| {
+            let count = range.len().div_ceil(GRANULE_BYTES);
+            (range.start, (0..count).map(|_| Granule::new()).collect())
+        };
+        Self(ranges.iter().map(granules).collect())
+    }
+
     /// The granules that `bytes` bytes from `offset` touch, as far as they are watched.
     fn granules(&self, offset: usize, bytes: usize) -> impl Iterator<Item = &Granule> {
         self.0.iter().flat_map(move |(start, granules)| {
@@ -83,15 +123,13 @@ impl fmt::Debug for Modelled {
 
 impl Cells for Modelled {
     fn new(bytes: usize) -> Self {
-        let within = |range: &Range<usize>| range.end <= bytes;
-        let ranges = WATCHED.with(|watched| {
-            watched.borrow().iter().filter(|range| within(range)).cloned().collect::<Vec<_>>()
-        });
-        let granules = |range: Range<usize>| {
-            let count = range.len().div_ceil(GRANULE_BYTES);
-            (range.start, (0..count).map(|_| Granule::new()).collect())
-        };
-        Self(ranges.into_iter().map(granules).collect())
+        WATCHED.with(|watched| {
+            let Watched { ranges, ready } = &mut *watched.borrow_mut();
+            if ranges.iter().any(|range| range.end > bytes) {
+                return Self(Vec::new());
+            }
+            ready.pop().unwrap_or_else(|| Self::of(ranges))
+        })
     }
 
     fn load(&self, offset: usize, _word: &AtomicU32, order: Ordering) -> u32 {
@@ -99,6 +137,7 @@ impl Cells for Modelled {
     }
 
     fn store(&self, offset: usize, word: &AtomicU32, value: u32, order: Ordering) {
+        spend_store();
         let granule = self.word(offset);
         // A copy of these bytes is a plain read, and has to be ordered behind this store too.
         granule.write();
@@ -111,6 +150,7 @@ impl Cells for Modelled {
     }
 
     fn writes(&self, offset: usize, bytes: usize) {
+        spend_store();
         self.granules(offset, bytes).for_each(Granule::write);
     }
 }
