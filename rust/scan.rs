@@ -17,11 +17,9 @@ use crate::{
     segment::{Segment, Step, Walk},
     shelf::Shelf,
     tail::Head,
-    threads::{Instant, sleep},
+    threads::{Instant, Naps},
 };
 
-/// Longest sleep of a waiting scan.
-const LONGEST_NAP: Duration = Duration::from_millis(1);
 /// How often a waiting reader looks at the directory for a new segment.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Walking back costs about this many record headers for each event (the index' stride, there and back).
@@ -340,19 +338,13 @@ impl Scan {
     /// # Errors
     /// As [`Shelf::look_for_news`].
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
-        let start = Instant::now();
-        let mut nap = Duration::from_micros(20);
-        loop {
-            if self.has_news()? {
-                return Ok(true);
-            }
-            let left = timeout.saturating_sub(start.elapsed());
-            if left.is_zero() {
+        let mut naps = Naps::new(timeout);
+        while !self.has_news()? {
+            if !naps.take() {
                 return Ok(false);
             }
-            sleep(nap.min(left));
-            nap = (nap * 2).min(LONGEST_NAP);
         }
+        Ok(true)
     }
 
     fn has_news(&mut self) -> Result<bool> {

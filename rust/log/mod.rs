@@ -6,11 +6,11 @@
 mod reader;
 mod snapshots;
 mod stats;
+mod wait;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use reader::Reader;
@@ -27,7 +27,7 @@ use crate::{
     scan::{Query, Scan},
     shelf::Shelf,
     tail::{Head, Tail},
-    threads::{Instant, Mutex},
+    threads::Mutex,
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
 
@@ -167,38 +167,6 @@ impl Log {
     /// [`Error::Poisoned`], which says that the event is committed.
     pub fn settle(&self, appended: &Appended, durability: Option<Durability>) -> Result<()> {
         self.tail()?.settle(appended.seq, durability).map_err(|error| error.after_commit(appended))
-    }
-
-    /// Waits until `seq` is durable; false when `timeout` ran out first.
-    ///
-    /// # Errors
-    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
-    pub fn wait_durable(&self, seq: u64, timeout: Option<Duration>) -> Result<bool> {
-        self.tail()?.wait_durable(seq, timeout)
-    }
-
-    /// Waits until an event beyond `after` is committed; false when `timeout` ran out first.
-    ///
-    /// # Errors
-    /// As [`Log::read`].
-    pub fn wait_committed(&self, after: Option<u64>, timeout: Duration) -> Result<bool> {
-        let start = Instant::now();
-        let first = after.map_or(0, |after| after.saturating_add(1));
-        if self.tail().is_ok_and(|tail| tail.committed().next_seq > first) {
-            return self.refuse_if_closed().map(|()| true);
-        }
-        let mut scan = self.follow(Query { after, ..Query::default() })?;
-        loop {
-            self.refuse_if_closed()?;
-            let mut batch = Vec::new();
-            scan.next_batch(&mut batch, 1, 1)?;
-            if !batch.is_empty() {
-                return Ok(true);
-            }
-            if !scan.wait(timeout.saturating_sub(start.elapsed()))? {
-                return Ok(false);
-            }
-        }
     }
 
     /// Makes everything committed so far durable; returns the newest durable position.
