@@ -21,7 +21,7 @@ export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean torture
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean torture test-threads mutants
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,10 +55,19 @@ demo: build ## The main job: record real market data, crash, recover, replay
 	$(BIN)/aresbus demo
 	@echo; echo "  (. $(VENV)/bin/activate puts aresbus on the PATH of this shell)"
 
-test: lint types test-rust test-wheel test-python ## Lint, types, all tests of Rust and Python
+test: lint types test-rust test-threads test-wheel test-python ## Lint, types, all tests of Rust and Python
 
 test-rust: tools ## The engine's tests, without Python
 	$(CARGO) test --locked --quiet --features simulation
+
+test-threads: tools ## The engine under loom and shuttle: every order of steps, every waiter wakes
+	$(CARGO) test --locked --quiet --features loom --test loom -- --nocapture --test-threads 2
+	$(CARGO) test --locked --quiet --features shuttle --test shuttle -- --nocapture --test-threads 2
+
+mutants: build ## Plant each bug of rust/planted.rs; the general suites have to notice every one
+	$(BIN)/python tests/mutants.py
+	$(CARGO) build --locked --quiet --lib --features python,planted,pyo3/extension-module
+	ARESBUS_PLANTED_CORE=$(CURDIR)/target/debug/lib_core.so $(BIN)/python -m pytest tests/python/test_gil_stress.py
 
 test-python: build ## The tests of everything that Python sees
 	$(BIN)/python -m pytest
@@ -85,8 +94,10 @@ test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it
 lint: env ## clippy (pedantic), rustfmt, ruff; nothing is changed
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
-	$(CARGO) clippy --locked --quiet --all-targets --features simulation -- -D warnings
+	$(CARGO) clippy --locked --quiet --all-targets --features simulation,planted -- -D warnings
 	$(CARGO) clippy --locked --quiet --features python -- -D warnings
+	$(CARGO) clippy --locked --quiet --features loom,planted --lib --test loom -- -D warnings
+	$(CARGO) clippy --locked --quiet --features shuttle --lib --test shuttle -- -D warnings
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 
