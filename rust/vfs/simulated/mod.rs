@@ -1,74 +1,42 @@
 //! A simulated machine: disk, page cache and directories, whose life ends where a test says, and which shows what is left.
 //!
-//! Owns the counting of points (every change to a file or a name, every store of the appending thread), the crash at one
-//! of them, and the faults of the system. [`cache`] owns the content of one file, [`names`] the directories, [`survival`]
-//! the choice of what a crash leaves. Only in builds with the feature `simulation`; knows no log.
+//! Owns the directory operations and what a test can do to the machine. [`machine`] owns its life: the counting of points,
+//! the crash at one of them, the faults. [`open_file`] owns what is done through a file, [`cache`] the content of one,
+//! [`names`] the directories, [`survival`] the choice of what a crash leaves. Only in builds with the feature
+//! `simulation`; knows no log.
 //!
 //! What it assumes of a real machine: a rename is whole or absent; a sector is old, new or a mix of both; what a
 //! successful sync of a file returned from is on the platter, and the names of a directory after its own sync.
 
 mod cache;
 mod faults;
+mod machine;
 mod names;
+mod open_file;
 mod survival;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, io,
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex},
 };
 
 use cache::CachedFile;
 pub use faults::{Fault, Operation};
+use machine::{Machine, lock};
 use names::{Change, Names};
+use open_file::OpenFile;
 use survival::Taste;
 pub use survival::{Crash, Loss};
 
 use super::{File, Filesystem, Lock, Vfs};
-use crate::{map::Memory, threads::watched::Watch};
 
 /// Every file and its content.
 pub type Image = BTreeMap<PathBuf, Vec<u8>>;
 
 /// See the module's first paragraph.
 pub struct SimulatedDisk(Arc<Machine>);
-
-#[derive(Default)]
-struct Machine {
-    names: Mutex<Names>,
-    locked: Arc<Mutex<BTreeSet<PathBuf>>>,
-    life: Mutex<Life>,
-}
-
-/// How far a machine has come, and what is to befall it.
-#[derive(Default)]
-struct Life {
-    points: usize,
-    crash_at: Option<usize>,
-    /// Of a record whose bytes were being stored at the crash, so many had been.
-    stored_bytes: Option<usize>,
-    in_flight: Option<InFlight>,
-    /// What a crash found; from then on the machine is off.
-    found: Option<Names>,
-    fault: Option<Fault>,
-    struck: Vec<Operation>,
-}
-
-/// Bytes that the appending thread stores one after another.
-struct InFlight {
-    file: Weak<CachedFile>,
-    offset: usize,
-    before: Vec<u8>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn off() -> io::Error {
-    io::Error::other("the machine is off")
-}
 
 impl SimulatedDisk {
     /// A new machine with an empty disk.
@@ -185,62 +153,6 @@ impl SimulatedDisk {
     }
 }
 
-impl Machine {
-    /// Before a change: the point at which the life may end.
-    fn pass(&self) -> io::Result<()> {
-        let mut life = lock(&self.life);
-        if life.found.is_some() {
-            return Err(off());
-        }
-        if life.crash_at == Some(life.points) {
-            if let (Some(stored), Some(flight)) = (life.stored_bytes, &life.in_flight)
-                && let (Some(file), Some(lost)) = (flight.file.upgrade(), flight.before.get(stored..))
-            {
-                file.undo(flight.offset + stored, lost);
-            }
-            life.found = Some(lock(&self.names).copy()?);
-            return Err(off());
-        }
-        life.points += 1;
-        life.in_flight = None;
-        Ok(())
-    }
-
-    /// Before an operation: a refusal, or what is to go wrong with it.
-    fn begin(&self, operation: Operation) -> io::Result<Option<Fault>> {
-        if operation.is_change() {
-            self.pass()?;
-        }
-        let mut life = lock(&self.life);
-        if life.found.is_some() {
-            return Err(off());
-        }
-        let Some(fault) = &mut life.fault else { return Ok(None) };
-        if !fault.strikes(operation) {
-            return Ok(None);
-        }
-        let struck = *fault;
-        if !fault.lasts {
-            life.fault = None;
-        }
-        life.struck.push(operation);
-        Ok(Some(struck))
-    }
-
-    /// As [`Machine::begin`], for operations that have no effect when they fail.
-    fn attempt(&self, operation: Operation) -> io::Result<()> {
-        self.begin(operation)?.map_or(Ok(()), |fault| Err(fault.error()))
-    }
-
-    fn change(&self, change: Change) {
-        lock(&self.names).change(change);
-    }
-
-    fn handle(self: &Arc<Self>, file: Arc<CachedFile>) -> Arc<dyn File> {
-        Arc::new(OpenFile { machine: Arc::clone(self), file })
-    }
-}
-
 impl Vfs for SimulatedDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.0.attempt(Operation::Name)?;
@@ -255,7 +167,7 @@ impl Vfs for SimulatedDisk {
     fn open(&self, path: &Path, _writable: bool) -> io::Result<Arc<dyn File>> {
         self.0.attempt(Operation::Read)?;
         let file = lock(&self.0.names).file(path)?;
-        Ok(self.0.handle(file))
+        Ok(Arc::new(OpenFile { machine: Arc::clone(&self.0), file }))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -265,7 +177,7 @@ impl Vfs for SimulatedDisk {
         }
         let file = Arc::new(CachedFile::default());
         self.0.change(Change { gone: None, come: Some((path.to_owned(), Some(Arc::clone(&file)))) });
-        Ok(self.0.handle(file))
+        Ok(Arc::new(OpenFile { machine: Arc::clone(&self.0), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -326,100 +238,5 @@ impl Lock for HeldLock {
 impl Drop for HeldLock {
     fn drop(&mut self) {
         lock(&self.locked).remove(&self.path);
-    }
-}
-
-struct OpenFile {
-    machine: Arc<Machine>,
-    file: Arc<CachedFile>,
-}
-
-impl OpenFile {
-    fn sync(&self) -> io::Result<()> {
-        match self.machine.begin(Operation::Sync)? {
-            None => self.file.sync(),
-            Some(fault) => {
-                self.file.fail_sync(&mut Taste::of(fault.leaves));
-                return Err(fault.error());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl File for OpenFile {
-    fn bytes(&self) -> io::Result<u64> {
-        self.machine.attempt(Operation::Read)?;
-        Ok(self.file.bytes() as u64)
-    }
-
-    fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
-        self.machine.attempt(Operation::Read)?;
-        self.file.read(offset, target)
-    }
-
-    fn write_at(&self, offset: u64, source: &[u8]) -> io::Result<()> {
-        match self.machine.begin(Operation::Write)? {
-            None => self.file.write(offset, source),
-            Some(fault) => {
-                // A short write, and no more.
-                self.file.write(offset, source.get(..source.len() / 2).unwrap_or_default())?;
-                Err(fault.error())
-            }
-        }
-    }
-
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.machine.attempt(Operation::Allocate)?;
-        self.file.allocate(bytes)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.sync()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync()
-    }
-
-    fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
-        self.machine.attempt(Operation::Read)?;
-        let memory = self.file.memory(bytes)?;
-        if writable {
-            let (machine, file) = (Arc::downgrade(&self.machine), Arc::downgrade(&self.file));
-            memory.cells().by(Box::new(Watcher { machine, file }));
-        }
-        Ok(memory)
-    }
-}
-
-/// Makes each store of the appending thread a point.
-struct Watcher {
-    machine: Weak<Machine>,
-    file: Weak<CachedFile>,
-}
-
-impl fmt::Debug for Watcher {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Watcher")
-    }
-}
-
-impl Watch for Watcher {
-    fn before_fill(&self, offset: usize, bytes: usize) {
-        let (Some(machine), Some(file)) = (self.machine.upgrade(), self.file.upgrade()) else { return };
-        if machine.pass().is_err() {
-            return; // The machine is off: what is stored from now on is seen by nobody.
-        }
-        let mut before = vec![0; bytes];
-        if file.read(offset as u64, &mut before).is_ok() {
-            lock(&machine.life).in_flight = Some(InFlight { file: self.file.clone(), offset, before });
-        }
-    }
-
-    fn before_commit(&self) {
-        if let Some(machine) = self.machine.upgrade() {
-            let _off_or_on = machine.pass();
-        }
     }
 }
