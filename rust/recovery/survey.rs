@@ -270,6 +270,9 @@ impl Survey {
 
     /// No mark may know of events that are not there: where its offset fits and its position does not, one of them lies.
     fn check_marks(&self, place: &Place, marks: &[Mark]) -> Result<()> {
+        if is_planted(Bug::DamageCutAsTail) {
+            return Ok(());
+        }
         let Some(mark) = marks.iter().find(|mark| mark.next_seq > self.end.next_seq) else { return Ok(()) };
         let why = format!(
             "event {} is said to be durable, the records end before event {}",

@@ -57,6 +57,26 @@ def test_make_targets_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
+def test_named_tests_exist(page):
+    """`file::test` names a test, in Rust or in Python, that is there."""
+    sources = {source.name: source.read_text() for source in (ROOT / "tests").rglob("*.[pr][ys]")}
+    for file, test in re.findall(r"`(\w+\.(?:py|rs))::(\w+)`", page.read_text()):
+        assert re.search(rf"\b(?:def|fn) {test}\(", sources[file]), f"{file}::{test}"
+
+
+def test_each_fault_has_a_promise_for_each_mode_and_a_test():
+    rows = [
+        line for line in (ROOT / "docs/guarantees.md").read_text().splitlines() if line.startswith("| **")
+    ]
+    assert len(rows) >= 12
+    for row in rows:
+        fault, *promises, shown_by = [cell.strip() for cell in row.strip("|").split(" | ")]
+        assert len(promises) == 4, row
+        assert all(len(promise) > 5 for promise in promises), fault
+        assert re.search(r"`\w+\.(?:py|rs)::\w+`", shown_by), fault
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{name(page)} links to {target}"

@@ -11,6 +11,8 @@
 
 #[path = "edges/forged.rs"]
 mod forged;
+#[path = "edges/opening.rs"]
+mod opening;
 mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -1,0 +1,78 @@
+//! What an opening says: of the file system it is asked to trust, and of what it found.
+
+use std::sync::Arc;
+
+use _core::{
+    config::{Mode, Options},
+    error::Error,
+    log::Log,
+    vfs::Filesystem,
+};
+
+use super::{
+    manual, open_with,
+    support::{append, ram::Ram},
+};
+
+fn on(kind: Filesystem) -> Arc<Ram> {
+    let ram = Ram::of(&Vec::new());
+    *ram.lies_on.lock().unwrap() = kind;
+    ram
+}
+
+#[test]
+fn a_file_system_that_keeps_no_promises_is_refused_by_name_unless_forced() {
+    let ram = on(Filesystem::Unsupported("NFS"));
+    for mode in [Mode::ReadWrite, Mode::Read] {
+        let refused = open_with(&ram, Options { mode, ..manual() });
+        match refused.err() {
+            Some(Error::UnsupportedFilesystem { kind, .. }) => assert_eq!(kind, "NFS"),
+            Some(Error::Missing { .. }) if mode == Mode::Read => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(ram.image(), [], "a refused opening left something");
+    let log = open_with(&ram, Options { force_filesystem: true, ..manual() }).unwrap();
+    assert_eq!(log.recovery().warnings.len(), 1);
+    assert!(log.recovery().warnings[0].contains("NFS"), "{:?}", log.recovery());
+    log.close().unwrap();
+    let refused = open_with(&ram, Options { mode: Mode::Read, ..manual() });
+    assert!(matches!(refused.err(), Some(Error::UnsupportedFilesystem { .. })));
+}
+
+#[test]
+fn a_doubtful_file_system_is_warned_of_and_a_dependable_one_not() {
+    for (kind, warnings) in [(Filesystem::Doubtful("sand"), 1), (Filesystem::Dependable, 0)] {
+        let ram = on(kind);
+        let log = open_with(&ram, manual()).unwrap();
+        append(&log, "t", None, "1");
+        let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+        for recovery in [log.recovery(), reader.recovery()] {
+            assert_eq!(recovery.warnings.len(), warnings, "{recovery:?}");
+        }
+    }
+}
+
+#[test]
+fn an_opening_reports_what_it_found_and_did() {
+    let ram = Ram::of(&Vec::new());
+    let report = |log: &Log| {
+        let found = log.recovery();
+        (found.created, found.clean, found.epoch, found.events, found.watermark_seq)
+    };
+    let log = open_with(&ram, manual()).unwrap();
+    assert_eq!(report(&log), (true, true, 1, 0, None));
+    append(&log, "t", None, "1");
+    append(&log, "t", None, "2");
+    log.keep(); // syncs, and has a spare ready
+    log.keep(); // stores the watermark
+    append(&log, "t", None, "3");
+    log.abandon();
+    let log = open_with(&ram, manual()).unwrap();
+    assert_eq!(report(&log), (false, false, 2, 3, Some(1)));
+    assert_eq!((&log.recovery().removed_spares[..], &log.recovery().cut), (&[2][..], &None));
+    log.close().unwrap();
+    let log = open_with(&ram, manual()).unwrap();
+    assert_eq!(report(&log), (false, true, 2, 3, Some(2)));
+    assert_eq!(log.recovery().removed_spares, [0_u64; 0]);
+}
