@@ -72,15 +72,14 @@ mutants: build ## Plant each bug of rust/planted.rs; the general suites have to 
 test-python: build ## The tests of everything that Python sees
 	$(BIN)/python -m pytest
 
-# Lives on a simulated machine, and kills of real processes. The first seed of a campaign is the time, so that each is new.
-torture: build ## 5 minutes of random lives and 20,000 real kills; MINUTES=n lives, KILLS=n kills, SEED=n tells one life again
-ifneq ($(or $(SEED),$(MINUTES),$(if $(KILLS),,5)),)
-	TORTURE_SEED=$(SEED) TORTURE_MINUTES=$(or $(MINUTES),5) TORTURE_FIRST_SEED=$(or $(FIRST_SEED),$(shell date +%s)000000) \
-		$(CARGO) test --locked --quiet --features simulation --test torture nothing_promised -- --nocapture
-endif
-ifneq ($(or $(KILLS),$(if $(or $(SEED),$(MINUTES)),,20000)),)
-	KILLS=$(or $(KILLS),20000) $(BIN)/python -m pytest -s tests/python/test_kernel_kills.py
-endif
+# Lives on a simulated machine, kills of real processes. The first seed of a campaign is the time, so that each is new.
+LIVES := TORTURE_SEED=$(SEED) TORTURE_MINUTES=$(or $(MINUTES),5) TORTURE_FIRST_SEED=$(or $(FIRST_SEED),$(shell date +%s)000000) \
+	$(CARGO) test --locked --quiet --features simulation --test torture nothing_promised -- --nocapture
+REAL_KILLS := KILLS=$(or $(KILLS),20000) $(BIN)/python -m pytest -s tests/python/test_kernel_kills.py
+
+torture: build ## 5 minutes of random lives and 20,000 real kills; or MINUTES=n lives, SEED=n one life told again, KILLS=n kills
+	$(if $(KILLS),,$(LIVES))
+	$(if $(SEED)$(MINUTES),$(if $(KILLS),$(REAL_KILLS)),$(REAL_KILLS))
 
 # The wheel must bring all it needs: installed alone, in an empty folder, it runs the main job.
 test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it

@@ -152,13 +152,14 @@ fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
 
 /// Opens every segment file; a file that META or an end record promises and that is gone is corruption.
 fn open_all(place: &Place, meta: &Meta, listing: &Listing) -> Result<Vec<OpenedSegment>> {
+    let opened: Result<Vec<_>> =
+        listing.segments.iter().map(|number| place.open_segment(*number, &meta.log_id)).collect();
+    // What belongs to another log says so, before a file of that one is missed here.
+    let opened = opened?;
     let newest = meta.newest_segment;
     if newest != 0 && !listing.segments.contains(&newest) && !place.is_quarantined(newest)? {
         return Err(missing(place.segment_path(newest), "META names it as the newest segment"));
     }
-    let opened: Result<Vec<_>> =
-        listing.segments.iter().map(|number| place.open_segment(*number, &meta.log_id)).collect();
-    let opened = opened?;
     // A writer would begin an epoch that is not above all that there were, and no reader would find its way there.
     match opened.iter().find(|segment| segment.header.epoch > meta.epoch) {
         Some(newer) => {
