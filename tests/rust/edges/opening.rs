@@ -10,7 +10,7 @@ use _core::{
 };
 
 use super::{
-    manual, open_with,
+    manual, open_with, segment_file,
     support::{append, ram::Ram},
 };
 
@@ -75,4 +75,27 @@ fn an_opening_reports_what_it_found_and_did() {
     let log = open_with(&ram, manual()).unwrap();
     assert_eq!(report(&log), (false, true, 2, 3, Some(2)));
     assert_eq!(log.recovery().removed_spares, [0_u64; 0]);
+}
+
+#[test]
+fn a_segment_without_events_whose_entry_is_damaged_is_not_stepped_over() {
+    let ram = Ram::of(&Vec::new());
+    for payload in [None, None, Some("1")] {
+        let log = open_with(&ram, manual()).unwrap();
+        if let Some(payload) = payload {
+            append(&log, "t", None, payload);
+            log.sync().unwrap();
+        }
+        log.abandon();
+    }
+    let image = ram.image();
+    // The first two epochs have no events: their segments end at the same place and position.
+    let at = image.iter().position(|(path, ..)| *path == segment_file(2)).unwrap();
+    for byte in 512..576 {
+        let damaged = Ram::flipped(&image, at, byte, 6);
+        for mode in [Mode::Read, Mode::ReadWrite] {
+            let refused = open_with(&damaged, Options { mode, ..manual() }).err();
+            assert!(matches!(refused, Some(Error::Corrupt { .. })), "byte {byte} {mode:?}: {refused:?}");
+        }
+    }
 }

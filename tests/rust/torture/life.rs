@@ -1,6 +1,10 @@
 //! One seed's lives of one log, from its making to a last look.
 
-use _core::{config::Mode, error::Error, vfs::simulated::Crash};
+use _core::{
+    config::{Durability, Mode},
+    error::Error,
+    vfs::simulated::Crash,
+};
 
 use super::world::World;
 
@@ -18,6 +22,8 @@ pub fn live(world: &mut World) {
 }
 
 fn one_life(world: &mut World) {
+    let modes = [Durability::None, Durability::Interval, Durability::Group, Durability::Always];
+    world.durability = modes[world.dice.usize(..modes.len())];
     if world.chance(20) {
         open_with_trouble(world);
     }

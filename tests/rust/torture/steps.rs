@@ -185,7 +185,12 @@ impl World {
         }
         let has_failed = self.disk.struck().len() > before;
         match outcome {
-            Ok(()) if matches!(durability, Some(Durability::Group | Durability::Always)) => {
+            Ok(())
+                if matches!(
+                    durability.unwrap_or(self.durability),
+                    Durability::Group | Durability::Always
+                ) =>
+            {
                 assert!(!has_failed, "acknowledged a sync that failed");
                 assert!(log.durable_seq() >= Some(last.seq), "acknowledged before its sync");
             }

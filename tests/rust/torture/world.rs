@@ -6,7 +6,7 @@ use std::{fmt::Display, path::Path, sync::Arc};
 
 use _core::{
     clock::ManualClock,
-    config::{Keeper, Mode, Options},
+    config::{Durability, Keeper, Mode, Options},
     error::Error,
     log::{Location, Log},
     place::Place,
@@ -42,6 +42,8 @@ pub struct World {
     pub model: Model,
     pub log: Option<Log>,
     pub followers: Vec<Follower>,
+    /// What an append is promised that asks for nothing else.
+    pub durability: Durability,
     /// The log was poisoned in this life.
     pub is_poisoned: bool,
     /// Events that the next opening must serve.
@@ -66,10 +68,6 @@ pub struct Tally {
     pub rollbacks: usize,
 }
 
-pub fn options(mode: Mode) -> Options {
-    Options { mode, keeper: Keeper::Manual, segment_bytes: 64 * 1024, ..Options::default() }
-}
-
 impl World {
     pub fn new(seed: u64) -> Self {
         Self {
@@ -79,6 +77,7 @@ impl World {
             model: Model::default(),
             log: None,
             followers: Vec::new(),
+            durability: Durability::Interval,
             is_poisoned: false,
             least: 0,
             trace: Vec::new(),
@@ -96,7 +95,10 @@ impl World {
     }
 
     pub fn open_on(&self, disk: &Arc<SimulatedDisk>, mode: Mode) -> Result<Log, Error> {
-        Log::open(Location::Elsewhere(disk.clone(), Path::new(ROOT)), options(mode), self.clock.clone())
+        let (durability, segment_bytes) = (self.durability, 64 * 1024);
+        let options =
+            Options { mode, durability, segment_bytes, keeper: Keeper::Manual, ..Options::default() };
+        Log::open(Location::Elsewhere(disk.clone(), Path::new(ROOT)), options, self.clock.clone())
     }
 
     pub fn log(&self) -> &Log {
