@@ -2,7 +2,7 @@
 
 Each run is a process of its own with a watchdog, so that a deadlock is a failure with every thread's stack, not a test run
 that hangs. That it would find one is shown on a build with a lock-order bug planted in it (rust/planted.rs), whose
-extension module ``ARESBUS_PLANTED_CORE`` names; `make mutants-threads` makes and names it.
+extension module ``ARESBUS_PLANTED_CORE`` names; `make mutants` makes and names it.
 """
 
 import os
@@ -67,7 +67,7 @@ def test_handlers_that_publish_come_to_their_end(tmp_path):
     assert handled
 
 
-@pytest.mark.skipif(PLANTED_CORE is None, reason="needs a build with planted bugs: make mutants-threads")
+@pytest.mark.skipif(PLANTED_CORE is None, reason="needs a build with planted bugs: make mutants")
 @pytest.mark.parametrize("act", ["log", "bus"])
 def test_the_stress_finds_a_lock_order_bug(tmp_path, act):
     core = {"ARESBUS_CORE": str(PLANTED_CORE)}

@@ -16,6 +16,8 @@
 mod campaign;
 #[path = "torture/enumeration.rs"]
 mod enumeration;
+#[path = "torture/flips.rs"]
+mod flips;
 #[path = "torture/found.rs"]
 mod found;
 #[path = "torture/life.rs"]

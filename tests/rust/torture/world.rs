@@ -275,56 +275,6 @@ impl World {
             verification.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:?}");
     }
-
-    /// One bit flips, somewhere: refused with a place and without a change, harmless, or cut at or above the watermark.
-    pub fn flip_somewhere(&mut self) {
-        let image = self.disk.image();
-        if image.is_empty() {
-            return;
-        }
-        let sound = self.disk.after(Crash::Kill).unwrap();
-        let Ok(reader) = self.open_on(&sound, Mode::Read) else { return };
-        let all = read_all(&reader).unwrap();
-        let durable = reader.recovery().watermark_seq.map_or(0, |seq| usize::try_from(seq).unwrap() + 1);
-        let (path, bytes) = image.iter().nth(self.dice.usize(..image.len())).unwrap();
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
-        let (byte, bit) = (self.dice.usize(..bytes.len().clamp(1, used + 64)), self.dice.u32(..8));
-        self.note(format_args!("bit {bit} of byte {byte} of {} flips", path.display()));
-        self.tally.flips += 1;
-        for mode in [Mode::Read, Mode::ReadWrite] {
-            let damaged = self.disk.after(Crash::Kill).unwrap();
-            damaged.flip(path, byte, bit).unwrap();
-            let before = damaged.image();
-            let outcome = self.open_on(&damaged, mode).and_then(|log| Ok((read_all(&log)?, log)));
-            match outcome {
-                Ok((served, log)) => {
-                    let bytes = |events: &[StoredEvent]| {
-                        events.iter().map(|one| one.bytes.clone()).collect::<Vec<_>>()
-                    };
-                    assert!(bytes(&all).starts_with(&bytes(&served)), "something else was served");
-                    assert!(
-                        served.len() >= durable,
-                        "{} of {durable} durable events: {mode:?} {:?}",
-                        served.len(),
-                        log.recovery()
-                    );
-                    let is_named = mode == Mode::Read || log.recovery().cut.is_some();
-                    assert!(
-                        is_named || served.len() == all.len(),
-                        "cut without a word: {:?}",
-                        log.recovery()
-                    );
-                    log.abandon();
-                }
-                Err(Error::Corrupt { path, .. } | Error::Version { path, .. }) => {
-                    assert!(path.starts_with(ROOT), "{}", path.display());
-                    assert!(damaged.image() == before, "a refused opening changed something");
-                    self.tally.refused_flips += 1;
-                }
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-    }
 }
 
 pub fn read_all(log: &Log) -> Result<Vec<StoredEvent>, Error> {
