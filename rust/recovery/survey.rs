@@ -264,6 +264,8 @@ impl Survey {
                 stop => break stop,
             }
         };
+        // What could not be read looks like zeros, and those like the end of the log.
+        walk.refuse_if_broken(&segment.path)?;
         self.end = walk.position.clone();
         segment.learn(&walk.position, marks);
         Ok(stop)

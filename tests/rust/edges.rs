@@ -9,6 +9,8 @@
     reason = "a test that breaks off has failed, which is what it is for"
 )]
 
+#[path = "edges/between.rs"]
+mod between;
 #[path = "edges/forged.rs"]
 mod forged;
 #[path = "edges/opening.rs"]
