@@ -1,7 +1,8 @@
 //! META's two copies on disk.
 //!
 //! Invariant: at any moment one copy is whole, and it is never older than what was acted upon: both are rewritten at each
-//! change, the second only once the first is durable.
+//! change, the second only once the first is durable. Where a change failed, the next one begins with the copy that it left
+//! in doubt.
 
 use std::io::ErrorKind;
 
@@ -103,10 +104,26 @@ impl Place {
             .ok_or_else(|| Error::corrupt(&path, 48, "its generation leaves no higher one"))?;
         let copy = meta.encode();
         // ORDER: the second copy is touched only once the first is durable, so that one is whole at any moment.
-        for offset in [0, PAGE_BYTES as u64] {
+        let [first, second] = self.doubtful_copy_first(&*file);
+        let write = |offset| {
             file.write_at(offset, &copy).map_err(failed("write"))?;
-            file.sync_data().map_err(failed("sync"))?;
+            file.sync_data().map_err(failed("sync"))
+        };
+        write(first)?;
+        write(second).inspect_err(|_| {
+            // What it looks like may not be what the disk has: let it look like nothing, so that it comes first next time.
+            let _best_effort = file.write_at(second, &[0; META_BYTES]);
+        })
+    }
+
+    /// Offsets of the copies, in the order in which they may be written: first one that is not whole, or that is newer than
+    /// the other, for then the sync behind it failed or never came.
+    fn doubtful_copy_first(&self, file: &dyn File) -> [u64; 2] {
+        let copies = [0, PAGE_BYTES as u64];
+        match copies.map(|offset| self.read_meta_copy(file, offset).ok().map(|meta| meta.generation)) {
+            [Some(_), None] => [copies[1], copies[0]],
+            [Some(first), Some(second)] if second > first => [copies[1], copies[0]],
+            _ => copies,
         }
-        Ok(())
     }
 }

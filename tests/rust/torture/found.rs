@@ -6,7 +6,7 @@ use std::path::Path;
 use _core::{
     config::Mode,
     error::Error,
-    vfs::simulated::{Fault, Loss, Operation},
+    vfs::simulated::{Crash, Fault, Loss, Operation},
 };
 
 use super::{
@@ -26,7 +26,7 @@ fn what_cannot_be_read_is_neither_damaged_nor_absent() {
     world.keep();
     life::close(&mut world);
     for byte in [100, 4096 + 100] {
-        let damaged = world.fork(_core::vfs::simulated::Crash::Kill);
+        let damaged = world.fork(Crash::Kill);
         damaged.disk.flip(&Path::new(ROOT).join("META"), byte, 3).unwrap();
         for skip in 0.. {
             damaged.disk.fail(Fault {
@@ -43,6 +43,37 @@ fn what_cannot_be_read_is_neither_damaged_nor_absent() {
             }
             if damaged.disk.heal().is_empty() {
                 break;
+            }
+        }
+    }
+}
+
+/// Each change of META began with the first copy, also where the change before had failed at the second one: where it failed
+/// too, none was left, and the log was refused for ever.
+#[test]
+fn a_change_of_meta_that_fails_behind_another_one_leaves_a_whole_copy() {
+    for skip in 0..8 {
+        for skip_again in 0..3 {
+            for on in [Operation::Write, Operation::Sync] {
+                let mut world = World::new(3);
+                world.open_and_judge();
+                world.append(1);
+                world.sync();
+                let fault =
+                    |skip, lasts| Fault { on: Some(on), skip, errno: 5, lasts, leaves: Loss::TornSectors(7) };
+                world.disk.fail(fault(skip, false));
+                world.keep();
+                let _first = world.disk.heal();
+                world.drop_log();
+                world.disk.fail(fault(skip_again, true));
+                let outcome = world.open_on(&world.disk, Mode::ReadWrite);
+                let _second = world.disk.heal();
+                outcome.map_or_else(|_| (), |log| log.abandon());
+                for crash in [Crash::Kill, Crash::Power(Loss::DropAll), Crash::Power(Loss::KeepAll)] {
+                    let mut after = world.fork(crash);
+                    after.least = 0;
+                    after.open_and_judge();
+                }
             }
         }
     }
