@@ -188,17 +188,23 @@ impl Place {
         made
     }
 
-    /// Puts a new file with the same bytes in the place of a segment: in blocks of its own, durable on return.
+    /// Puts a new file with the same bytes in the place of a segment: in blocks of its own, durable on return. `check`
+    /// looks at the copy first.
     ///
     /// # Errors
-    /// [`Error::DiskFull`], [`Error::Io`]; the old file stays.
-    pub fn renew_segment(&self, header: &SegmentHeader) -> Result<()> {
+    /// [`Error::DiskFull`], [`Error::Io`], those of `check`; the old file stays.
+    pub fn renew_segment(
+        &self,
+        header: &SegmentHeader,
+        check: impl FnOnce(PathBuf) -> Result<()>,
+    ) -> Result<()> {
         let path = self.segment_path(header.number);
         let old = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
         let prepared = self.segments_dir().join(names::prepared(header.number));
         let made = self.fill_prepared(&prepared, header, |file| {
             let copied = copy_written(&*old, file, header.file_bytes);
-            copied.map_err(|error| Error::io(&path, "write once more", error))
+            copied.map_err(|error| Error::io(&path, "write once more", error))?;
+            check(prepared.clone())
         });
         if made.is_err() {
             let _left_over = self.vfs.unlink(&prepared);
@@ -277,7 +283,8 @@ impl Place {
         if numbers.is_empty() && prepared.is_empty() { Ok(()) } else { self.sync_dir(&dir) }
     }
 
-    /// Keeps a copy of `bytes`, found in `segment` behind its last good record; durable on return.
+    /// Keeps a copy of `bytes`, found in `segment` behind its last good record; durable on return. One is enough, however
+    /// often an opening is tried.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`].
@@ -287,6 +294,11 @@ impl Place {
         for attempt in 0.. {
             let name = names::quarantined_tail(segment, offset, attempt);
             match self.vfs.open(&dir.join(&name), false) {
+                Ok(kept) if holds(&*kept, bytes) => {
+                    // Its content was durable before it had this name.
+                    self.sync_dir(&dir)?;
+                    return Ok(name);
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     self.replace(&dir, "tail.tmp", &name, bytes)?;
@@ -325,6 +337,14 @@ impl Place {
         self.sync_dir(&self.segments_dir())?;
         Ok(name)
     }
+}
+
+/// Whether a file holds these bytes and no others; one that cannot be read does not.
+fn holds(file: &dyn File, bytes: &[u8]) -> bool {
+    let mut kept = vec![0; bytes.len()];
+    file.bytes().is_ok_and(|size| size == bytes.len() as u64)
+        && file.read_at(0, &mut kept).is_ok()
+        && kept == bytes
 }
 
 /// Copies all that is not zero; the rest of a file that was just allocated is.

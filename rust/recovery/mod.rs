@@ -4,10 +4,12 @@
 //! in the same segment; after any other end it keeps the bytes beyond the last good record, writes the surviving ones once
 //! more, and begins a new epoch in a new segment. Nothing is zeroed, shrunk or deleted.
 
+mod securing;
 mod survey;
 
 use std::sync::Arc;
 
+use securing::secure;
 pub use survey::{Survey, refuse_future, survey, survey_beside_a_writer};
 
 use crate::{
@@ -195,9 +197,7 @@ fn recover(
 ) -> Result<(Start, Recovery)> {
     let mut recovery = Recovery::of(&survey);
     refuse_worn_out(place, &survey.meta)?;
-    keep_written_spares(place, &mut survey)?;
-    let cut = set_aside(place, &survey)?;
-    write_once_more(place, &survey)?;
+    let (cut, removed_spares) = secure(place, &mut survey)?;
     let mut meta = survey.meta;
     meta.clean = None;
     meta.epoch += u32::from(!is_planted(Bug::EpochUsedTwice));
@@ -212,8 +212,9 @@ fn recover(
     // ORDER: the survivors are durable before META says that the log ends behind them.
     place.write_meta(&mut meta)?;
     let segment = begin_segment(place, options, clock, &mut meta, survey.end.next_seq, cut_here)?;
-    place.remove_segments(&survey.spares, &survey.listing.prepared)?;
-    recovery.removed_spares = survey.spares;
+    place.remove_segments(&survey.spares, &[])?;
+    recovery.removed_spares = removed_spares;
+    recovery.removed_spares.append(&mut survey.spares);
     recovery.cut = cut;
     let mut segments = survey.segments;
     segments.push(segment);
@@ -238,79 +239,6 @@ fn starting_at(meta: Meta, segments: Vec<Arc<Segment>>, heads: Heads, lock: Box<
     let next_seq = segments.last().map_or(0, |segment| segment.entry.first_seq);
     let position = Position { offset: RECORDS_OFFSET, next_seq, names: Arc::default() };
     Start { meta, segments, heads, position, lock }
-}
-
-/// A segment whose entry was lost with the power looks like a spare; what was written further on in it is kept all the same.
-fn keep_written_spares(place: &Place, survey: &mut Survey) -> Result<()> {
-    let mut spares = Vec::with_capacity(survey.spares.len());
-    for number in std::mem::take(&mut survey.spares) {
-        let is_written = place.is_written(number)?;
-        if is_written { survey.cut_off.push(number) } else { spares.push(number) }
-    }
-    survey.spares = spares;
-    survey.cut_off.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(())
-}
-
-/// Copies what lies beyond the last good record to quarantine, and moves later segments there.
-fn set_aside(place: &Place, survey: &Survey) -> Result<Option<Cut>> {
-    let mut files = Vec::new();
-    let mut quarantined_bytes = 0;
-    if let Some(last) = survey.segments.last() {
-        let beyond = bytes_beyond(place, last, survey.end.offset as u64)?;
-        if !beyond.is_empty() && !is_planted(Bug::QuarantineSkipped) {
-            quarantined_bytes += beyond.len() as u64;
-            files.push(place.quarantine_tail(last.header.number, survey.end.offset as u64, &beyond)?);
-        }
-    }
-    for number in &survey.cut_off {
-        files.push(place.quarantine_segment(*number)?);
-    }
-    if files.is_empty() {
-        return Ok(None);
-    }
-    let what = survey.fault.clone().unwrap_or_else(|| "bytes behind the last record".to_owned());
-    Ok(Some(Cut {
-        segment: survey.last_segment(),
-        offset: survey.end.offset as u64,
-        next_seq: survey.end.next_seq,
-        reason: format!(
-            "{what}; events acknowledged after the last stored watermark may be among what was cut"
-        ),
-        quarantined_bytes,
-        quarantine_files: files,
-    }))
-}
-
-/// What a segment holds from `offset` up to its last byte that is not zero.
-fn bytes_beyond(place: &Place, segment: &Segment, offset: u64) -> Result<Vec<u8>> {
-    let path = &segment.path;
-    let file = place.vfs.open(path, false).map_err(|error| Error::io(path, "open", error))?;
-    let size = usize::try_from(segment.header.file_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; size];
-    file.read_at(offset, &mut bytes).map_err(|error| Error::io(path, "read", error))?;
-    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    bytes.truncate(used);
-    Ok(bytes)
-}
-
-/// Writes segments with surviving bytes above the watermark once more, as new files under the old names. After a failed
-/// sync the kernel may call pages clean that never reached the disk, and writing them again in place does not help: ext4
-/// then leaves the blocks that fallocate reserved marked as unwritten, and they read as zeros after the next boot (seen on
-/// Linux 6.18; `tests/python/test_kernel_real_disk.py`). Readers keep the old file mapped; the bytes are the same.
-fn write_once_more(place: &Place, survey: &Survey) -> Result<()> {
-    if is_planted(Bug::PagesBelieved) {
-        return Ok(());
-    }
-    let known = survey.watermark.unwrap_or_default();
-    let end = (survey.last_segment(), survey.end.offset as u64);
-    if end <= (known.segment, known.offset) {
-        return Ok(());
-    }
-    for segment in survey.segments.iter().filter(|segment| segment.header.number >= known.segment) {
-        place.renew_segment(&segment.header)?;
-    }
-    Ok(())
 }
 
 /// Prepares and enters the first segment of an epoch.

@@ -30,8 +30,8 @@ pub struct Survey {
     pub end: Position,
     /// Why they end there; `None`: the rest was never written.
     pub fault: Option<String>,
-    /// Whether the last record is an end record.
-    pub is_ended: bool,
+    /// The segment that the last record names, if that is an end record.
+    pub named_next: Option<u64>,
     /// Segments behind a torn tail; none of their events can be served.
     pub cut_off: Vec<u64>,
     /// Those of them that had been entered.
@@ -61,7 +61,7 @@ impl Survey {
             offset: self.end.offset as u64,
             next_seq: self.end.next_seq,
         };
-        let is_whole = self.fault.is_none() && !self.is_ended && self.cut_off.is_empty();
+        let is_whole = self.fault.is_none() && self.named_next.is_none() && self.cut_off.is_empty();
         // A writer always leaves room for an end record, and needs it to go on.
         let has_room =
             |last: &Arc<Segment>| here.offset + RECORD_FIXED_BYTES as u64 <= last.header.file_bytes;
@@ -111,7 +111,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         segments: Vec::new(),
         heads: Heads::default(),
         fault: None,
-        is_ended: false,
+        named_next: None,
         cut_off,
         stranded: Vec::new(),
         spares,
@@ -211,14 +211,15 @@ impl Survey {
             }
             self.judge(&segment, &stop)?;
             match stop {
-                Step::End { next_segment } if follower.is_none() => {
-                    let is_there =
-                        self.spares.contains(&next_segment) || self.cut_off.contains(&next_segment);
+                Step::End { next_segment } => {
+                    let is_there = follower.is_some()
+                        || self.spares.contains(&next_segment)
+                        || self.cut_off.contains(&next_segment);
                     if !is_there && !place.is_quarantined(next_segment)? {
                         let why = format!("the end record of segment {} names it", segment.header.number);
                         return Err(missing(place.segment_path(next_segment), &why));
                     }
-                    self.is_ended = true;
+                    self.named_next = Some(next_segment);
                 }
                 Step::Fault(fault) => self.fault = Some(fault.to_string()),
                 _ => {}

@@ -19,8 +19,8 @@ use _core::{
     vfs::{File, Filesystem, Lock, Vfs, disk::Disk},
 };
 
-use super::manual;
-use crate::support::{Dir, append, clock, read_all};
+use super::{ROOT, manual, open_with, segment_file};
+use crate::support::{Dir, append, clock, payloads, ram::Ram, read_all};
 
 type Act = Box<dyn Fn(&Path) + Send + Sync>;
 
@@ -182,4 +182,154 @@ fn a_page_that_cannot_be_read_while_surveying_is_an_error_and_nothing_is_cut() {
     }
     let log = crate::support::open(&dir, manual());
     assert_eq!(read_all(&log, Query::default()).len(), 20);
+}
+
+fn zero(vfs: &dyn Vfs, path: &Path, from: u64, bytes: usize) {
+    vfs.open(path, true).unwrap().write_at(from, &vec![0; bytes]).unwrap();
+}
+
+/// After a failed sync the kernel may drop a page at any moment, also between the survey that saw its events and the copy
+/// that is to save them: META then spoke of a cut that the copy did not reach, and every later opening refused the log.
+#[test]
+fn what_leaves_the_cache_between_survey_and_copy_ends_the_log_and_does_not_damage_it() {
+    let ram = Ram::of(&Vec::new());
+    let log = open_with(&ram, manual()).unwrap();
+    for number in 0..20 {
+        append(&log, "t", Some("a"), &format!("{number}{}", "x".repeat(1000)));
+    }
+    log.abandon();
+    let image = ram.image();
+    for page in 4..8 {
+        let ram = Ram::of(&image);
+        let beneath = Arc::clone(&ram);
+        let mut disk = Meddled::new(Through(Arc::clone(&ram)));
+        let is_done = AtomicBool::new(false);
+        disk.before_create = Box::new(move |path| {
+            if path.starts_with("/log/segments") && !is_done.swap(true, Ordering::SeqCst) {
+                zero(&*beneath, &segment_file(1), page * 4096, 4096);
+            }
+        });
+        let disk: Arc<dyn Vfs> = Arc::new(disk);
+        let mut log = open_on(Arc::clone(&disk), Path::new(ROOT), Mode::ReadWrite);
+        if log.is_err() {
+            log = open_on(Arc::clone(&disk), Path::new(ROOT), Mode::ReadWrite);
+        }
+        let log = log.unwrap();
+        let count = read_all(&log, Query::default()).len();
+        assert!((3..20).contains(&count), "{count}");
+        append(&log, "t", Some("a"), "afterwards");
+        assert_eq!(log.aggregate_version("a").unwrap(), Some(u32::try_from(count).unwrap()));
+        log.abandon();
+        for mode in [Mode::Read, Mode::ReadWrite] {
+            let again = open_on(Arc::clone(&disk), Path::new(ROOT), mode).unwrap();
+            assert_eq!(read_all(&again, Query::default()).len(), count + 1);
+            again.abandon();
+        }
+    }
+}
+
+/// A disk behind another.
+struct Through<V>(Arc<V>);
+
+impl<V: Vfs> Vfs for Through<V> {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir(path)
+    }
+
+    fn open(&self, path: &Path, writable: bool) -> io::Result<Arc<dyn File>> {
+        self.0.open(path, writable)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.0.create(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.0.unlink(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.0.list(path)
+    }
+
+    fn try_lock(&self, path: &Path, holder: &str) -> io::Result<std::result::Result<Box<dyn Lock>, String>> {
+        self.0.try_lock(path, holder)
+    }
+
+    fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
+        self.0.filesystem(path)
+    }
+
+    fn is_durable(&self) -> bool {
+        self.0.is_durable()
+    }
+}
+
+/// The room that a spare takes is room: a log whose disk was filled by its own spare could not be opened any more.
+#[test]
+fn recovery_takes_the_room_of_what_was_prepared_in_vain() {
+    for left_over in [false, true] {
+        let ram = Ram::of(&Vec::new());
+        let log = open_with(&ram, manual()).unwrap();
+        append(&log, "t", Some("a"), "0");
+        log.keep();
+        append(&log, "t", Some("a"), "1");
+        assert_eq!(ram.image().iter().filter(|(path, ..)| path.starts_with("/log/segments")).count(), 2);
+        log.abandon();
+        if left_over {
+            let path = Path::new(ROOT).join("segments").join(_core::format::names::prepared(9));
+            ram.create(&path).unwrap().allocate(64 * 1024).unwrap();
+        }
+        let image = ram.image();
+        let capacity = image.iter().map(|(_, size, _)| *size as u64).sum::<u64>() + 4096;
+        let mut disk = Meddled::new(Through(Arc::clone(&ram)));
+        disk.before_allocate = Arc::new(move |bytes| {
+            let used: u64 = ram.image().iter().map(|(_, size, _)| *size as u64).sum();
+            if used + bytes > capacity { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        });
+        let log = open_on(Arc::new(disk), Path::new(ROOT), Mode::ReadWrite).unwrap();
+        append(&log, "t", Some("a"), "2");
+        assert_eq!(payloads(&read_all(&log, Query::default())), ["0", "1", "2"]);
+    }
+}
+
+/// Each opening that failed behind it left another copy of the same torn tail in quarantine: a full disk got fuller.
+#[test]
+fn an_opening_that_is_tried_again_keeps_one_copy_of_what_it_cuts_off() {
+    let ram = Ram::of(&Vec::new());
+    let log = open_with(&ram, manual()).unwrap();
+    append(&log, "t", Some("a"), "0");
+    append(&log, "t", Some("a"), "1");
+    log.abandon();
+    let mut bytes = [0];
+    let file = ram.open(&segment_file(1), true).unwrap();
+    file.read_at(12_288 + 56 + 120, &mut bytes).unwrap();
+    file.write_at(12_288 + 56 + 120, &[bytes[0] ^ 1]).unwrap();
+    let is_full = Arc::new(AtomicBool::new(true));
+    let mut disk = Meddled::new(Through(Arc::clone(&ram)));
+    let full = Arc::clone(&is_full);
+    disk.before_allocate = Arc::new(move |bytes| {
+        // Room for a tail, not for a segment.
+        let is_refused = full.load(Ordering::SeqCst) && bytes > 16 * 1024;
+        if is_refused { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    let disk: Arc<dyn Vfs> = Arc::new(disk);
+    for _ in 0..4 {
+        let outcome = open_on(Arc::clone(&disk), Path::new(ROOT), Mode::ReadWrite).err();
+        assert!(matches!(outcome, Some(Error::DiskFull { .. })), "{outcome:?}");
+    }
+    is_full.store(false, Ordering::SeqCst);
+    let log = open_on(disk, Path::new(ROOT), Mode::ReadWrite).unwrap();
+    assert_eq!(log.recovery().cut.clone().unwrap().quarantine_files.len(), 1);
+    let kept: Vec<_> =
+        ram.image().into_iter().filter(|(path, ..)| path.starts_with("/log/quarantine")).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
 }
