@@ -3,11 +3,14 @@
 //! A scan is a cursor. Reading stops where nothing is committed; following is the same scan, asked again. Owns filters and
 //! the step from one segment to the next; loading one aggregate walks its chain back where that is shorter.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod cursor;
+mod query;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use cursor::{Cursor, Onward};
+use query::Filter;
+pub use query::{Query, TimeOf};
 
 use crate::{
     error::{Error, Result},
@@ -24,39 +27,6 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Walking back costs about this many record headers for each event (the index' stride, there and back).
 const CHAIN_COST: u64 = 64;
-
-/// Which time a time filter means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TimeOf {
-    /// Of the append.
-    #[default]
-    Append,
-    /// The event's own, or of the append where it has none.
-    Event,
-}
-
-/// What to read. The default is everything.
-#[derive(Debug, Clone, Default)]
-pub struct Query {
-    /// Exclusive; `None`: from the oldest event kept.
-    pub after: Option<u64>,
-    /// Inclusive.
-    pub up_to: Option<u64>,
-    /// Inclusive, ns since 1970 UTC.
-    pub since: Option<i64>,
-    /// Exclusive, ns since 1970 UTC.
-    pub until: Option<i64>,
-    /// Which time the two mean. Times may step back: each event is tested (no bisection).
-    pub time: TimeOf,
-    /// At most so many events.
-    pub limit: Option<u64>,
-    /// Only these types.
-    pub types: Option<Vec<String>>,
-    /// Only this aggregate.
-    pub aggregate_id: Option<String>,
-    /// Only what is durable at the start of the read.
-    pub durable: bool,
-}
 
 /// An event as it is stored; owns a copy of its record.
 #[derive(Debug, Clone)]
@@ -95,24 +65,6 @@ pub struct Scan {
     expected: Option<u64>,
 }
 
-struct Filter {
-    up_to: Option<u64>,
-    since: Option<i64>,
-    until: Option<i64>,
-    time: TimeOf,
-    types: Option<HashSet<String>>,
-    aggregate_id: Option<String>,
-}
-
-struct Cursor {
-    segment: Arc<Segment>,
-    walk: Walk,
-    /// Behind the end record.
-    is_ended: bool,
-    /// The commit word at which the walk could not go on: a torn tail stays one until it changes.
-    stuck_at: Option<u32>,
-}
-
 /// Where one step of a scan got to.
 enum Progress {
     Match(StoredEvent),
@@ -136,14 +88,7 @@ impl Scan {
             shelf,
             next_seq: start,
             left: query.limit.unwrap_or(u64::MAX),
-            filter: Filter {
-                up_to: query.up_to,
-                since: query.since,
-                until: query.until,
-                time: query.time,
-                types: query.types.map(|types| types.into_iter().collect()),
-                aggregate_id: query.aggregate_id,
-            },
+            filter: Filter::of(query),
             cursor: None,
             chain: None,
             skipped_before: 0,
@@ -194,16 +139,14 @@ impl Scan {
     pub fn fetch(&self, seq: u64) -> Result<StoredEvent> {
         let segment = self.shelf.holding(seq).ok_or(Error::Truncated { first_seq: 0 })?;
         refuse_if_dropped(&segment, seq)?;
-        let mut walk = segment.walk_near(&*self.shelf.place.vfs, seq)?;
-        loop {
-            match walk.step() {
-                Step::Event(fixed) if fixed.seq == seq => return Ok(stored(&segment, &walk, fixed)),
-                Step::Event(_) => {}
-                _ => {
-                    let offset = walk.position.offset as u64;
-                    return Err(Error::corrupt(&segment.path, offset, format!("event {seq} is not there")));
-                }
+        let vfs = &*self.shelf.place.vfs;
+        match fetch_in(&segment, segment.walk_near(vfs, seq)?, seq) {
+            // As in `Cursor::reopen`.
+            Err(Error::Corrupt { .. }) if vfs.is_durable() => {
+                let _newer = segment.map_again(vfs)?;
+                fetch_in(&segment, segment.walk_near(vfs, seq)?, seq)
             }
+            found => found,
         }
     }
 
@@ -275,7 +218,7 @@ impl Scan {
             let Some(segment) = self.shelf.holding(self.next_seq) else { return Ok(Progress::Nothing) };
             refuse_if_dropped(&segment, self.next_seq)?;
             let walk = segment.walk_near(vfs, self.next_seq)?;
-            self.cursor = Some(Cursor { segment, walk, is_ended: false, stuck_at: None });
+            self.cursor = Some(Cursor::new(segment, walk));
             return Ok(Progress::Moved);
         };
         let mut fault = None;
@@ -317,9 +260,14 @@ impl Scan {
                 return Ok(Progress::Moved);
             }
             fault.as_ref().map_or(Ok(()), |fault| refuse_future(&cursor.segment.path, fault))?;
+            let onward = cursor.onward(&self.shelf)?;
+            if onward == Onward::Here && cursor.reopen(vfs)? {
+                return Ok(Progress::Moved);
+            }
             let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
+            let is_doubtful = fault.is_some() || onward == Onward::Here;
             let is_damage =
-                is_committed || fault.is_some() && self.shelf.is_below_watermark(&cursor.segment, offset)?;
+                is_committed || is_doubtful && self.shelf.is_below_watermark(&cursor.segment, offset)?;
             if !is_damage {
                 return Ok(Progress::Nothing);
             }
@@ -328,7 +276,7 @@ impl Scan {
         };
         self.skipped_before += cursor.walk.skipped_records;
         let walk = next.walk(vfs)?;
-        *cursor = Cursor { segment: next, walk, is_ended: false, stuck_at: None };
+        *cursor = Cursor::new(next, walk);
         Ok(Progress::Moved)
     }
 
@@ -356,10 +304,27 @@ impl Scan {
         let is_broken = cursor.walk.refuse_if_broken(&cursor.segment.path).is_err();
         let is_committed =
             !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
+        let is_elsewhere = cursor.onward(&self.shelf).map_or(true, |onward| {
+            onward == Onward::Here && cursor.reopened_at != Some(cursor.walk.position.offset)
+        });
         Ok(is_broken
             || is_committed
+            || is_elsewhere
             || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some()
             || self.shelf.has_dropped(&cursor.segment))
+    }
+}
+
+fn fetch_in(segment: &Segment, mut walk: Walk, seq: u64) -> Result<StoredEvent> {
+    loop {
+        match walk.step() {
+            Step::Event(fixed) if fixed.seq == seq => return Ok(stored(segment, &walk, fixed)),
+            Step::Event(_) => {}
+            _ => {
+                let offset = walk.position.offset as u64;
+                return Err(Error::corrupt(&segment.path, offset, format!("event {seq} is not there")));
+            }
+        }
     }
 }
 
@@ -375,20 +340,5 @@ fn stored(segment: &Segment, walk: &Walk, fixed: Fixed) -> StoredEvent {
         fixed,
         names: Arc::clone(&walk.position.names),
         epoch: segment.header.epoch,
-    }
-}
-
-impl Filter {
-    fn accepts(&self, view: &RecordView<'_>) -> bool {
-        let time = match self.time {
-            TimeOf::Append => view.fixed.ts_ns,
-            TimeOf::Event => view.event_time_ns.unwrap_or(view.fixed.ts_ns),
-        };
-        let is_wanted_aggregate =
-            |wanted: &String| view.aggregate_id.is_some_and(|id| id.with_text(|text| text == wanted));
-        self.since.is_none_or(|since| time >= since)
-            && self.until.is_none_or(|until| time < until)
-            && self.types.as_ref().is_none_or(|types| types.contains(view.event_type))
-            && self.aggregate_id.as_ref().is_none_or(is_wanted_aggregate)
     }
 }

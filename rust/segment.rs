@@ -94,6 +94,15 @@ impl Segment {
         Ok(map)
     }
 
+    /// As [`Segment::map`], of the file that has the name now: recovery puts a new one in the place of the old.
+    ///
+    /// # Errors
+    /// As [`Segment::map`].
+    pub fn map_again(&self, vfs: &dyn Vfs) -> Result<ReadMap> {
+        *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Weak::default();
+        self.map(vfs)
+    }
+
     /// A walk from the first record.
     ///
     /// # Errors
@@ -219,6 +228,11 @@ impl Walk {
             return Err(Error::corrupt(path, self.position.offset as u64, CUT_OFF));
         }
         Ok(())
+    }
+
+    /// Goes on at the same place of another mapping of the segment.
+    pub fn go_on_in(&mut self, map: ReadMap) {
+        self.map = map;
     }
 
     /// The commit word where the walk stands; `None` at the end of the mapping.

@@ -81,6 +81,15 @@ impl Shelf {
         self.with(|segments| segments.iter().rev().find(follows).cloned())
     }
 
+    /// The segment that comes next in the log behind `segment`, whether or not its records lead there.
+    #[must_use]
+    pub fn after(&self, segment: &Segment) -> Option<Arc<Segment>> {
+        self.with(|segments| {
+            let behind = segments.partition_point(|other| other.header.number <= segment.header.number);
+            segments.get(behind).cloned()
+        })
+    }
+
     /// Whether `segment` went from the front; only without a disk.
     #[must_use]
     pub fn has_dropped(&self, segment: &Segment) -> bool {

@@ -43,8 +43,10 @@ impl Reader {
         let shelf = Shelf::new(place.clone(), id, News::LookedFor, found.segments);
         let shelf = Arc::new(shelf.without(found.stranded));
         let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
-        let scan = Scan::new(Arc::clone(&shelf), query, None)?;
-        let known = Mutex::new(Known { heads: found.heads, scan });
+        let mut known = Known { heads: found.heads, scan: Scan::new(Arc::clone(&shelf), query, None)? };
+        // At once, so that the scan stands behind what the heads know: only from there a cut before it is noticed.
+        known.catch_up()?;
+        let known = Mutex::new(known);
         Ok((Self { shelf, is_closed: AtomicBool::new(false), known }, id, recovery))
     }
 
@@ -59,8 +61,16 @@ impl Reader {
     /// What is known, brought up to what is committed now.
     pub fn caught_up(&self) -> Result<MutexGuard<'_, Known>> {
         let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { heads, scan } = &mut *guard;
         self.shelf.look_for_news()?;
+        guard.catch_up()?;
+        Ok(guard)
+    }
+}
+
+impl Known {
+    /// Takes in what is committed in the segments that are known.
+    fn catch_up(&mut self) -> Result<()> {
+        let Self { heads, scan } = self;
         let mut batch: Vec<StoredEvent> = Vec::new();
         loop {
             batch.clear();
@@ -75,7 +85,7 @@ impl Reader {
             }
             outcome?;
             if batch.is_empty() {
-                return Ok(guard);
+                return Ok(());
             }
         }
     }

@@ -13,6 +13,8 @@
 mod between;
 #[path = "edges/forged.rs"]
 mod forged;
+#[path = "edges/living_on.rs"]
+mod living_on;
 #[path = "edges/opening.rs"]
 mod opening;
 mod support;
