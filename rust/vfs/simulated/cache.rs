@@ -162,13 +162,22 @@ impl CachedFile {
         platter.called_clean.retain(|page, known| page_of(&seen, *page) == known.as_slice());
     }
 
-    /// The kernel writes back some of what is dirty, as it does at any time, and tells nobody.
+    /// The kernel writes back some of what is dirty, as it does at any time, and tells nobody. What a failed sync has called
+    /// clean it may drop: from then on everybody sees what is on the platter.
     pub fn write_back(&self, taste: &mut Taste) {
         let seen = self.content();
         let mut platter = self.platter();
         if platter.bytes.is_some() {
             platter.each_dirty_page(&seen, |_, written, kept| taste.page(written, kept));
         }
+        let Platter { bytes: Some(bytes), called_clean, .. } = &mut *platter else { return };
+        called_clean.retain(|page, known| {
+            let is_dropped = page_of(&seen, *page) == known.as_slice() && taste.evicts();
+            if is_dropped {
+                self.undo(page * PAGE_BYTES, page_of(bytes, *page));
+            }
+            !is_dropped
+        });
     }
 
     /// A sync that fails: some of what is dirty reached the platter, all of it is called clean; some pages are thrown out

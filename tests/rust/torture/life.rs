@@ -75,10 +75,6 @@ fn end(world: &mut World) {
         world.restart(crash);
     } else {
         world.note("killed beside its readers");
-        if world.is_poisoned {
-            // What a failed sync threw out may come back otherwise than it was seen.
-            world.followers.clear();
-        }
         world.drop_log();
     }
 }
@@ -139,7 +135,7 @@ fn open_with_trouble(world: &mut World) {
     }
     if !struck.is_empty() {
         // A sync that failed may have thrown out what was committed and not durable, and what readers have seen.
-        world.followers.clear();
+        world.doubt_followers();
         world.least = world.least.min(world.model.durable);
     }
 }

@@ -26,6 +26,8 @@ pub struct Follower {
     pub reader: Log,
     pub scan: Scan,
     pub seen: usize,
+    /// It may have seen what a failed sync then threw out: it goes on rightly or says that it cannot.
+    pub is_doubtful: bool,
 }
 
 /// An older copy of the directory, and what was true then.
@@ -151,12 +153,16 @@ impl World {
     /// The process ends as if killed, beside readers that live on.
     pub fn drop_log(&mut self) {
         if self.is_poisoned {
-            // Readers may have seen what a failed sync then threw out of the cache.
-            self.followers.clear();
+            self.doubt_followers();
         }
         if let Some(log) = self.log.take() {
             log.abandon();
         }
+    }
+
+    /// Readers may have seen what a failed sync then threw out of the cache.
+    pub fn doubt_followers(&mut self) {
+        self.followers.iter_mut().for_each(|follower| follower.is_doubtful = true);
     }
 
     pub fn take_copy(&mut self) {
