@@ -13,7 +13,7 @@ use std::{
     ptr,
     sync::{
         Once,
-        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, compiler_fence},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, compiler_fence, fence},
     },
 };
 
@@ -43,6 +43,8 @@ impl Region {
     pub fn enter(start: usize, bytes: usize, is_writable: bool) -> &'static Self {
         INSTALL.call_once(install);
         let region = Self::claim();
+        // ORDER: a handler that sees what comes now also sees that the entry was claimed.
+        fence(Ordering::Release);
         region.bytes.store(bytes, Ordering::Relaxed);
         region.is_writable.store(is_writable, Ordering::Relaxed);
         region.is_broken.store(false, Ordering::Relaxed);
@@ -82,17 +84,20 @@ impl Region {
         made
     }
 
-    fn holds(&self, address: usize) -> bool {
+    /// Where the mapping ends, if `address` lies in it. The entry of a mapping that is being accessed stays as it is; one that
+    /// changes while it is looked at is another's.
+    fn end_around(&self, address: usize) -> Option<usize> {
         let start = self.start.load(Ordering::Acquire);
-        start > CLAIMED
-            && address.checked_sub(start).is_some_and(|at| at < self.bytes.load(Ordering::Relaxed))
+        let end = start.checked_add(self.bytes.load(Ordering::Relaxed))?;
+        fence(Ordering::Acquire);
+        let is_same = self.start.load(Ordering::Relaxed) == start;
+        (is_same && start > CLAIMED && (start..end).contains(&address)).then_some(end)
     }
 
-    /// Puts zero pages in the place of everything from `address` on; false if the system refuses.
-    fn give_up_from(&self, address: usize) -> bool {
+    /// Puts zero pages in the place of everything from `address` to `end`; false if the system refuses.
+    fn give_up_from(&self, address: usize, end: usize) -> bool {
         let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
         let from = address - address % page_bytes;
-        let end = self.start.load(Ordering::Relaxed) + self.bytes.load(Ordering::Relaxed);
         let write = if self.is_writable.load(Ordering::Relaxed) { libc::PROT_WRITE } else { 0 };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
         // ORDER: before the zeros can be read.
@@ -141,8 +146,8 @@ extern "C" fn on_bus_error(signal: c_int, info: *mut libc::siginfo_t, context: *
     // SAFETY: the kernel gives a valid siginfo, and its address where the code says that it is a fault.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     if code == BUS_ADRERR
-        && let Some(region) = all().find(|region| region.holds(address))
-        && region.give_up_from(address)
+        && let Some((region, end)) = all().find_map(|region| Some((region, region.end_around(address)?)))
+        && region.give_up_from(address, end)
     {
         return;
     }
