@@ -72,6 +72,7 @@ fn order_survives_many_rolls_and_reopening() {
     let expected: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
     assert_eq!(payloads(&read_all(&log, Query::default())), expected);
     assert_eq!(log.aggregate_version("a").unwrap(), Some(9_999));
+    assert_eq!(log.stats().unwrap().aggregate_count, 1);
     assert_eq!(_core::verify::verify(dir.path()).unwrap().findings, []);
 }
 

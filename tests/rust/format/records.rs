@@ -203,6 +203,20 @@ proptest! {
     }
 }
 
+/// A dictionary record is as long as its text needs, and its text no longer than the limit.
+#[test]
+fn a_loose_or_long_dictionary_text_is_refused() {
+    for (length, is_fine) in [(3, true), (64, true), (65, false), (200, false)] {
+        let text = "n".repeat(length);
+        let mut record = vec![0; dictionary_record_bytes(&text)];
+        let identity = Identity { seq: 1, ts_ns: 1, aggregate_prev: None, aggregate_version: 0, epoch: 1 };
+        dictionary_record(&mut record, &identity, 0, &text);
+        assert_eq!(dictionary_text(&record).is_ok(), is_fine, "{length} bytes");
+        record.extend([0; 8]);
+        assert!(dictionary_text(&record).is_err(), "{length} bytes and eight to spare");
+    }
+}
+
 proptest! {
     #![proptest_config(cases(64))]
 
