@@ -148,6 +148,7 @@ impl<C: Cells> Memory<C> {
         // SAFETY: as `copy`, the other way round. Callers write only what no reader may believe yet: an uncommitted
         // entry, a watermark page with its own checksum, or the same bytes once more.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(offset), bytes.len()) };
+        self.cells.written(offset, bytes);
         true
     }
 }

@@ -265,7 +265,7 @@ impl Scan {
                 return Ok(Progress::Moved);
             }
             let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
-            let is_doubtful = fault.is_some() || onward == Onward::Here;
+            let is_doubtful = fault.is_some() || onward == Onward::Here && cursor.finds_zeros(vfs)?;
             let is_damage =
                 is_committed || is_doubtful && self.shelf.is_below_watermark(&cursor.segment, offset)?;
             if !is_damage {

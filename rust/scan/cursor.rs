@@ -64,6 +64,17 @@ impl Cursor {
         }
         Ok(true)
     }
+
+    /// Whether the file, too, has nothing here. What a mapping shows is ordered by commit words alone, and this one has not
+    /// been seen yet: the system's own reading is asked before zeros are called damage.
+    pub fn finds_zeros(&self, vfs: &dyn Vfs) -> Result<bool> {
+        let path = &self.segment.path;
+        let offset = self.walk.position.offset as u64;
+        let mut word = [0; 4];
+        let read = vfs.open(path, false).and_then(|file| file.read_at(offset, &mut word));
+        read.map_err(|error| Error::io(path, "read", error))?;
+        Ok(word == [0; 4])
+    }
 }
 
 /// Where a log goes on, seen from a cursor that does not get on.

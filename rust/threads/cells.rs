@@ -19,6 +19,9 @@ pub trait Cells: Send + Sync + Sized + 'static {
     fn reads(&self, offset: usize, bytes: usize);
     /// Plain bytes are about to be written.
     fn writes(&self, offset: usize, bytes: usize);
+    /// `source` was written at `offset` as into a file.
+    #[inline]
+    fn written(&self, _offset: usize, _source: &[u8]) {}
 }
 
 /// The memory as it is.

@@ -3,11 +3,13 @@
 //! Behind the real bytes stand loom's own cells, one atomic and one race detector for each eight bytes, so that a copy
 //! which is not ordered behind the writing of what it copies fails the model, and a commit word may be seen as late as its
 //! orderings allow. They are costly, so a model names the few hundred bytes it is about ([`watch`]); a commit word elsewhere
-//! fails it. Files read and written as files go by: the kernel's reads and writes carry checksums of their own.
+//! fails it. Files read and written as files go by, but for commit words, so that a copy of a file can be walked: the kernel's
+//! reads and writes carry checksums of their own.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    iter::successors,
     ops::Range,
     panic::resume_unwind,
     sync::{
@@ -26,6 +28,8 @@ use super::Cells;
 
 /// Records begin at multiples of it (docs/format.md).
 const GRANULE_BYTES: usize = 8;
+/// Of a commit word, those that say how long its record is.
+const LENGTH_BITS: u32 = 0x0FFF_FFFF;
 
 std::thread_local! {
     static WATCHED: RefCell<Watched> = const { RefCell::new(Watched { ranges: Vec::new(), ready: Vec::new() }) };
@@ -152,6 +156,27 @@ impl Cells for Modelled {
     fn writes(&self, offset: usize, bytes: usize) {
         spend_store();
         self.granules(offset, bytes).for_each(Granule::write);
+    }
+
+    fn written(&self, offset: usize, source: &[u8]) {
+        let word_at = |at: usize| {
+            let word = source.get(at.checked_sub(offset)?..)?.first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*word)).filter(|word| *word != 0)
+        };
+        for (start, _) in &self.0 {
+            // From record to record by their lengths: each store costs the model a branch.
+            let next = |&(at, word): &(usize, u32)| {
+                let next = at + usize::try_from(word & LENGTH_BITS).ok()?;
+                Some((next, word_at(next)?))
+            };
+            let words: Vec<_> = successors(word_at(*start).map(|word| (*start, word)), next).collect();
+            // A file is there whole or not at all: whoever sees a record sees those behind it.
+            for (at, word) in words.into_iter().rev() {
+                if let Some(granule) = self.granules(at, 4).next() {
+                    granule.word.store(word.to_le(), Ordering::Release);
+                }
+            }
+        }
     }
 }
 
