@@ -36,6 +36,8 @@ pub struct Memory<C: Cells = DefaultCells> {
     bytes: usize,
     /// Of a file: where a truncation shows.
     region: Option<&'static Region>,
+    /// The mapping of which this is the first part; it is the one to unmap.
+    whole: Option<Arc<Self>>,
     cells: C,
 }
 
@@ -80,7 +82,23 @@ impl<C: Cells> Memory<C> {
 
     fn adopt(start: *mut u8, bytes: usize, region: Option<&'static Region>) -> io::Result<Arc<Self>> {
         let start = NonNull::new(start).ok_or_else(|| io::Error::other("mmap answered a null pointer"))?;
-        Ok(Arc::new(Self { start, bytes, region, cells: C::new(bytes) }))
+        Ok(Arc::new(Self { start, bytes, region, whole: None, cells: C::new(bytes) }))
+    }
+
+    /// The first `bytes` bytes, as a mapping of a file's beginning has them; `None` where there are not so many.
+    #[must_use]
+    pub fn first(whole: &Arc<Self>, bytes: usize) -> Option<Arc<Self>> {
+        if bytes == whole.bytes {
+            return Some(Arc::clone(whole));
+        }
+        let part = |bytes| Self {
+            start: whole.start,
+            bytes,
+            region: whole.region,
+            whole: Some(Arc::clone(whole)),
+            cells: C::new(bytes),
+        };
+        (bytes < whole.bytes).then(|| Arc::new(part(bytes)))
     }
 
     /// Size of the mapping.
@@ -155,11 +173,14 @@ impl<C: Cells> Memory<C> {
 
 impl<C: Cells> Drop for Memory<C> {
     fn drop(&mut self) {
+        if self.whole.is_some() {
+            return;
+        }
         // ORDER: a fault behind this is not ours to mend.
         if let Some(region) = self.region {
             region.leave();
         }
-        // SAFETY: the range is the one mmap gave, and no view is left: each holds an Arc of this.
+        // SAFETY: the range is the one mmap gave, and no view is left: each holds an Arc of this, as each part does.
         let answer = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
         debug_assert!(answer.is_ok(), "munmap refused a range that mmap gave");
     }

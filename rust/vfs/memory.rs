@@ -137,10 +137,6 @@ impl File for MemoryFile {
     }
 
     fn map(&self, bytes: usize, _writable: bool) -> io::Result<Arc<Memory>> {
-        let memory = self.memory()?;
-        if bytes > memory.bytes() {
-            return Err(beyond_end());
-        }
-        Ok(Arc::clone(&memory.0))
+        Memory::first(&self.memory()?.0, bytes).ok_or_else(beyond_end)
     }
 }

@@ -127,8 +127,7 @@ impl CachedFile {
     }
 
     pub fn memory(&self, bytes: usize) -> io::Result<Arc<Memory>> {
-        let seen = self.seen.get().filter(|seen| bytes <= seen.bytes()).ok_or_else(beyond_end)?;
-        Ok(Arc::clone(&seen.0))
+        self.seen.get().and_then(|seen| Memory::first(&seen.0, bytes)).ok_or_else(beyond_end)
     }
 
     /// Puts `bytes` over what is seen at `offset`, as if they had never been changed.
