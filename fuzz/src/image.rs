@@ -131,10 +131,15 @@ pub fn image_of(input: &mut Input<'_>) -> Image {
         }
         change(&mut image, input);
     }
-    image.retain(|(_, size, _)| *size > 0);
-    for (path, _, bytes) in &mut image {
+    for (path, size, bytes) in &mut image {
+        // In memory a file is mapped whole: a writer would write where a disk's mapping ends with the header's size.
+        if is_segment(path) {
+            bytes.truncate(usize::try_from(seal::long(bytes, 56)).unwrap_or(usize::MAX).max(1));
+            *size = bytes.len();
+        }
         seal_file(path, bytes, switches);
     }
+    image.retain(|(_, size, _)| *size > 0);
     if switches.has(MARK_CLEAN) {
         mark_clean(&mut image);
     }
