@@ -178,7 +178,14 @@ fn missing(path: PathBuf, why: &str) -> Error {
 /// Every segment names the one before it, which is there; the first is the one META names. Where the one before was
 /// prepared and does not say that it was entered, nothing is missing: whether that is damage is for the walk to judge.
 fn check_chain(place: &Place, meta: &Meta, listing: &Listing, chain: &[Segment]) -> Result<()> {
-    let Some(first) = chain.first() else { return Ok(()) };
+    let Some(first) = chain.first() else {
+        // A log that has dropped events has kept the segment behind them.
+        if meta.first_seq != 0 {
+            let why = format!("it names event {} as the first, and no segment was entered", meta.first_seq);
+            return Err(Error::corrupt(place.meta_path(), 56, why));
+        }
+        return Ok(());
+    };
     if first.header.number != meta.first_segment {
         return Err(missing(place.segment_path(meta.first_segment), "META names it as the first segment"));
     }

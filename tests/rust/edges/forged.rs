@@ -260,6 +260,16 @@ fn a_meta_of_an_earlier_epoch_than_a_segment_is_damage() {
 }
 
 #[test]
+fn a_meta_that_knows_of_dropped_events_and_has_no_segment_behind_them_is_damage() {
+    let mut image = young();
+    image.retain(|(path, ..)| path == Path::new("/log/META"));
+    change_meta(&mut image, |meta| {
+        (meta.first_seq, meta.newest_segment, meta.clean) = (5, 0, None);
+    });
+    assert_refused(&image, &BOTH, "it names event 5 as the first");
+}
+
+#[test]
 fn a_watermark_of_the_last_generation_does_not_count() {
     for generation in [u64::MAX, u64::MAX - 1, u64::MAX / 2 + 1] {
         let mark = Watermark {
