@@ -14,7 +14,7 @@ use _core::{
     config::{Keeper, Options, Patience},
     format::{
         Codec, NewEvent,
-        meta::META_BYTES,
+        meta::{META_BYTES, META_FILE_BYTES},
         segment::{ENTRY_OFFSET, PAGE_BYTES, RECORDS_OFFSET},
     },
     log::{Location, Log},
@@ -132,10 +132,10 @@ pub fn image_of(input: &mut Input<'_>) -> Image {
         change(&mut image, input);
     }
     for (path, size, bytes) in &mut image {
-        // In memory a file is mapped whole: a writer would write where a disk's mapping ends with the header's size.
-        if is_segment(path) {
-            bytes.truncate(usize::try_from(seal::long(bytes, 56)).unwrap_or(usize::MAX).max(1));
-            *size = bytes.len();
+        // A META cut off would grow again where it is written, which files in memory cannot; the target `meta` cuts it off.
+        if is_meta(path) && bytes.len() < META_FILE_BYTES {
+            bytes.resize(META_FILE_BYTES, 0);
+            *size = META_FILE_BYTES;
         }
         seal_file(path, bytes, switches);
     }
@@ -166,8 +166,7 @@ fn change(image: &mut Image, input: &mut Input<'_>) {
             seal::put(bytes, offset, input.take(length));
         }
         4 => add_record(bytes, input),
-        // META would grow again where it is written, which files in memory cannot; the target `meta` cuts it off.
-        5 if !is_meta(path) => {
+        5 => {
             *size = usize::from(input.u16()) * 2 % MAX_FILE_BYTES;
             bytes.resize(*size, 0);
         }
