@@ -175,17 +175,10 @@ impl Place {
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`]; nothing is left behind.
     pub fn prepare_segment(&self, header: &SegmentHeader) -> Result<Arc<dyn File>> {
-        let dir = self.segments_dir();
-        let prepared = dir.join(names::prepared(header.number));
-        let made = self.fill_prepared(&prepared, header, |file| {
+        self.make_segment(header, |file, prepared| {
             let written = file.write_at(0, &header.encode());
-            written.map_err(|error| Error::io(&prepared, "write", error))
-        });
-        if made.is_err() {
-            // Best effort: the next opening removes it too.
-            let _left_over = self.vfs.unlink(&prepared);
-        }
-        made
+            written.map_err(|error| Error::io(prepared, "write", error))
+        })
     }
 
     /// Puts a new file with the same bytes in the place of a segment: in blocks of its own, durable on return. `check`
@@ -200,23 +193,34 @@ impl Place {
     ) -> Result<()> {
         let path = self.segment_path(header.number);
         let old = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
-        let prepared = self.segments_dir().join(names::prepared(header.number));
-        let made = self.fill_prepared(&prepared, header, |file| {
+        let made = self.make_segment(header, |file, prepared| {
             let copied = copy_written(&*old, file, header.file_bytes);
             copied.map_err(|error| Error::io(&path, "write once more", error))?;
-            check(prepared.clone())
+            check(prepared.to_owned())
         });
+        made.map(|_file| ())
+    }
+
+    /// Makes a segment file aside, filled by `write`, and puts it in its place; where that fails nothing is left behind.
+    fn make_segment(
+        &self,
+        header: &SegmentHeader,
+        write: impl FnOnce(&dyn File, &Path) -> Result<()>,
+    ) -> Result<Arc<dyn File>> {
+        let prepared = self.segments_dir().join(names::prepared(header.number));
+        let made = self.fill_prepared(&prepared, header, write);
         if made.is_err() {
+            // Best effort: the next opening removes it too.
             let _left_over = self.vfs.unlink(&prepared);
         }
-        made.map(|_file| ())
+        made
     }
 
     fn fill_prepared(
         &self,
         prepared: &Path,
         header: &SegmentHeader,
-        write: impl FnOnce(&dyn File) -> Result<()>,
+        write: impl FnOnce(&dyn File, &Path) -> Result<()>,
     ) -> Result<Arc<dyn File>> {
         let path = self.segment_path(header.number);
         let failed = |action: &'static str| move |error| Error::io(prepared, action, error);
@@ -230,7 +234,7 @@ impl Place {
         let file = self.vfs.create(prepared).map_err(failed("make"))?;
         file.allocate(header.file_bytes)
             .map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;
-        write(&*file)?;
+        write(&*file, prepared)?;
         // ORDER: content before name, name before use.
         file.sync_all().map_err(failed("sync"))?;
         self.vfs.rename(prepared, &path).map_err(failed("rename"))?;
