@@ -1,0 +1,72 @@
+"""The arguments of the verbs that look at a log: read, info, verify; and explain.
+
+Owns their names, defaults, help texts, and which options of `read` exclude each other. Imports no verb: ``--help``
+waits for this file.
+"""
+
+import argparse
+
+from aresbus.cli.arguments.kinds import Verbs, moment, position, verb
+
+__all__ = ["check_read", "declare"]
+
+
+def declare(verbs: Verbs) -> None:
+    """Add read, info, verify and explain."""
+    for one in (_read, _info, _verify, _explain):
+        one(verbs)
+
+
+def _read(verbs: Verbs) -> None:
+    parser = verb(verbs, "read", "print events in the order of the log")
+    parser.add_argument("log", metavar="DIR", help="the log")
+    parser.add_argument("--after", type=position, metavar="SEQ", help="begin behind this position")
+    parser.add_argument("--up-to", type=position, metavar="SEQ", help="end with this position")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="from this time on: ISO 8601 with zone, or ns"
+    )
+    parser.add_argument("--until", type=moment, metavar="TIME", help="before this time")
+    parser.add_argument(
+        "--time", choices=("append", "event"), default="append", help="which time (default: %(default)s)"
+    )
+    parser.add_argument("--limit", type=position, metavar="N", help="at most this many events")
+    parser.add_argument(
+        "--type", action="append", metavar="TYPE", dest="types", help="this type only; may be repeated"
+    )
+    parser.add_argument("--aggregate", metavar="ID", help="this aggregate only")
+    parser.add_argument("--durable", action="store_true", help="only what survives power loss")
+    parser.add_argument("-f", "--follow", action="store_true", help="wait for new events until Ctrl-C")
+    parser.add_argument("--raw", action="store_true", help="print the stored payloads alone, one a line")
+
+
+def check_read(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse options of `read` that exclude each other."""
+    if arguments.follow and not all(
+        value is None for value in (arguments.up_to, arguments.since, arguments.until)
+    ):
+        parser.error(
+            "--follow waits for what is to come: it goes with --after, --type, --aggregate and --limit alone"
+        )
+    if arguments.follow and arguments.durable:
+        parser.error("--follow shows what is committed; --durable reads what is there")
+    if arguments.raw and arguments.json:
+        parser.error("--raw prints payloads alone, --json whole events: choose one")
+
+
+def _info(verbs: Verbs) -> None:
+    parser = verb(verbs, "info", "say what a log holds and in which state it is")
+    parser.add_argument("log", metavar="DIR", help="the log")
+
+
+def _verify(verbs: Verbs) -> None:
+    parser = verb(verbs, "verify", "check every checksum, position and aggregate chain of a log")
+    parser.add_argument("log", metavar="DIR", help="the log")
+
+
+def _explain(verbs: Verbs) -> None:
+    parser = verb(
+        verbs, "explain", "explain an error code: what happened, what it means for your data, what to do"
+    )
+    parser.add_argument(
+        "code", metavar="CODE", nargs="?", help="like AB0006 or CorruptionError; none lists them all"
+    )
