@@ -38,6 +38,7 @@ PYTHON_LAYERS = (
     {"housekeeping"},
     {"runner"},
     {"readings"},
+    {"subscribing"},
     {"bus", "replay", "health"},
     {"testing", "__init__"},
     {"cli", "__main__"},
