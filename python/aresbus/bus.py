@@ -111,6 +111,7 @@ class EnhancedEventBus(SubscribableBus):
                 raise BusStateError("the bus runs on another event loop")
             await runner.settle(timeout)
             await runner.end()
+        self._delivery.pressure.end()  # also of a run that was cancelled before its first step
         self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
         log, self._log = self._log, None
         if log is not None and not log.is_closed:

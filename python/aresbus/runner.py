@@ -37,6 +37,7 @@ class Runner:
         """While the loop is held: for how long when it was noticed, and the handler that was entered last."""
         self._delivery, self._house, self._log = delivery, house, log
         self._waker = Waker(self.loop)
+        delivery.pressure.is_delivering = True
         self._serving: dict[asyncio.Task[None], Subscription] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
@@ -53,7 +54,7 @@ class Runner:
         if reader is None:
             log._on_commit(self._waker)  # noqa: SLF001 - made for this line
         house = self._start(self._housekeeping())
-        delivery.on_wake, delivery.pressure.is_delivering = self._waker, True
+        delivery.on_wake = self._waker
         try:
             for one in delivery.roster.all():
                 if one.has_work:

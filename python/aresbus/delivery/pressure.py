@@ -40,16 +40,16 @@ class Pressure:
             return None
         return next((one for one in self._roster.blocking if self._is_over(one)), None)
 
-    def _is_over(self, one: Subscription) -> bool:
+    def _is_over(self, one: Subscription, coming: int = 0) -> bool:
         bound = one.terms.max_lag or self._max_history
-        return one.is_active and one.halted_for is None and self._frontier.lag(one) > bound
+        return one.is_active and one.halted_for is None and self._frontier.lag(one) + coming > bound
 
     def refuse_feeding_itself(self) -> None:
         """Raise BusStateError, before anything is appended, where a handler would wait for its own subscription."""
         mine = serving.get()
-        if mine is not None and mine in self._roster.blocking and self._is_over(mine):
+        if mine is not None and mine in self._roster.blocking and self._is_over(mine, coming=1):
             raise BusStateError(
-                f"{mine.name} publishes while its own lag is over its bound: it would wait for itself"
+                f"{mine.name} publishes while its own lag is at its bound: it would wait for itself"
             )
 
     def held(self, then: Callable[[], Coroutine[Any, Any, str]]) -> Callable[[], Coroutine[Any, Any, str]]:

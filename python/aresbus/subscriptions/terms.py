@@ -70,7 +70,8 @@ class Terms:
 
     "lag": what memory does not hold is read from the log, without end. "block": awaiting a publish suspends while it lags
     more than ``max_lag`` positions, a publish in a thread without a loop waits, and a handler that would wait for
-    itself gets BusStateError, the event not appended; only while the bus runs. "drop_oldest": the newest ``max_lag`` events
+    itself gets BusStateError, the event not appended; only while the bus runs. Two whose handlers feed each other can wait
+    for each other: health then names them as stuck. "drop_oldest": the newest ``max_lag`` events
     wait, older ones are dropped. "conflate": of each key the newest waits, ``max_lag`` at most. "disconnect": it ends
     when more than ``max_lag`` wait."""
     max_lag: int | None = None
