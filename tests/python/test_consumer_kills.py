@@ -139,5 +139,6 @@ def check(folder: Path, stored: list[tuple[str, int]]) -> None:
             assert await mine.redeliver_parked() == (len(expected), 0)
         return order
 
-    order = run(redeliver())
-    assert [n for n in order if n in expected] == [one for one in stored if one in expected]
+    # What no checkpoint had passed may come once more, from the log.
+    order = list(dict.fromkeys(run(redeliver())))
+    assert [one for one in order if one in expected] == [one for one in stored if one in expected]

@@ -50,7 +50,7 @@ class Attempts:
 
     async def deliver(self, subscription: Subscription, event: Event) -> None:
         """Until the event was taken, parked or skipped, the subscription halted or ended."""
-        if len(subscription.parking) and self._queues_behind(subscription, event):
+        if len(subscription.parking) and self._is_set_aside(subscription, event):
             return
         subscription.attempt = await self._resumed_attempts(subscription, event)
         handled_event.set(event)
@@ -192,8 +192,11 @@ class Attempts:
 
     # Parking
 
-    def _queues_behind(self, subscription: Subscription, event: Event) -> bool:
-        """Park the event untried where an earlier one of its key is parked."""
+    def _is_set_aside(self, subscription: Subscription, event: Event) -> bool:
+        """Whether the event is parked: already, by a process that died before its checkpoint, or now, behind its key."""
+        if subscription.parking.has(event.seq or 0):
+            self._statuses.failed(event, subscription, is_last=True)
+            return True
         key = self._key(subscription, event)
         if not subscription.parking.holds(key):
             return False

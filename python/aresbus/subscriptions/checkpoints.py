@@ -131,6 +131,10 @@ class SubscriptionLog:
             self._append(RESOLVED, {"seq": seq, "how": how})
             self._forget(seq)
 
+    def has(self, seq: int) -> bool:
+        """Whether the event at ``seq`` is parked."""
+        return seq in self._parked
+
     def holds(self, key: Hashable) -> bool:
         """Whether an event of the key is parked."""
         return key is not None and str(key) in self._held

@@ -47,6 +47,10 @@ class Parking(Protocol):
         """The delivery of the event at ``seq`` is parked no more: "redelivered" or "dropped"."""
         ...
 
+    def has(self, seq: int) -> bool:
+        """Whether the event at ``seq`` is parked."""
+        ...
+
     def holds(self, key: Hashable) -> bool:
         """Whether later events of the key have to queue behind a parked one."""
         ...
@@ -77,6 +81,10 @@ class MemoryParking:
         """Forget it."""
         del how
         self._deliveries.pop(seq, None)
+
+    def has(self, seq: int) -> bool:
+        """Whether the event at ``seq`` is parked."""
+        return seq in self._deliveries
 
     def holds(self, key: Hashable) -> bool:
         """Never."""
