@@ -28,7 +28,7 @@ RUST_LAYERS = (
     {"python"},
 )
 PYTHON_LAYERS = (
-    {"_core", "_typing", "errors", "reports", "events", "config", "market_day"},
+    {"_core", "_typing", "errors", "reports", "events", "config", "market_day", "readable"},
     {"schema", "audit", "log", "clock", "snapshot_record", "troubles"},
     {"store"},
     {"snapshots", "correlation", "metrics"},
