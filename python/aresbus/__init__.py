@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
+    from aresbus.correlation import correlate
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
@@ -101,6 +102,7 @@ __all__ = [
     "UpcastError",
     "VersionConflictError",
     "__version__",
+    "correlate",
     "get_event_bus_config",
     "open",
     "register_event_type",
@@ -122,6 +124,7 @@ _HOMES = {
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
+    "correlation": ("correlate",),
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
