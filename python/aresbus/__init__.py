@@ -54,10 +54,12 @@ if TYPE_CHECKING:
         VersionConflictError,
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
+    from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
     from aresbus.schema import EventVersionManager
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
+    from aresbus.tracing import Trace, trace
 
 __all__ = [
     "ERRORS_BY_CODE",
@@ -85,6 +87,7 @@ __all__ = [
     "FormatVersionError",
     "HandlerError",
     "IEventStore",
+    "LatencyReport",
     "LimitError",
     "Log",
     "LogClosedError",
@@ -97,6 +100,7 @@ __all__ = [
     "SchemaError",
     "StorageError",
     "Subscription",
+    "Trace",
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
@@ -104,10 +108,12 @@ __all__ = [
     "__version__",
     "correlate",
     "get_event_bus_config",
+    "latency_between",
     "open",
     "register_event_type",
     "reports",
     "setup_enhanced_event_bus",
+    "trace",
     "verify",
 ]
 
@@ -148,10 +154,12 @@ _HOMES = {
         "VersionConflictError",
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
+    "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
     "schema": ("EventVersionManager",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
+    "tracing": ("Trace", "trace"),
 }
 """Module to the public names it gives. Event comes from there because that module makes it behave as a dataclass."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -32,6 +32,7 @@ PYTHON_LAYERS = (
     {"schema", "audit", "log", "clock", "snapshot_record", "troubles"},
     {"store"},
     {"snapshots", "correlation", "metrics"},
+    {"tracing", "latency"},
     {"subscriptions", "watch", "publishing"},
     {"delivery"},
     {"foreign"},
