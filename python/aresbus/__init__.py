@@ -27,6 +27,9 @@ if TYPE_CHECKING:
         __version__,
         verify,
     )
+    from aresbus.acts import Act, read_acts
+    from aresbus.audit import actor
+    from aresbus.audit_export import export_acts
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
+        AuditError,
         BusStateError,
         ConfigError,
         CorruptionError,
@@ -65,7 +69,9 @@ __all__ = [
     "ERRORS_BY_CODE",
     "FORMAT_VERSION",
     "NOT_YET",
+    "Act",
     "AresbusError",
+    "AuditError",
     "BusConfig",
     "BusStateError",
     "Clock",
@@ -106,10 +112,13 @@ __all__ = [
     "UpcastError",
     "VersionConflictError",
     "__version__",
+    "actor",
     "correlate",
+    "export_acts",
     "get_event_bus_config",
     "latency_between",
     "open",
+    "read_acts",
     "register_event_type",
     "reports",
     "setup_enhanced_event_bus",
@@ -127,6 +136,9 @@ _HOMES = {
         "__version__",
         "verify",
     ),
+    "acts": ("Act", "read_acts"),
+    "audit": ("actor",),
+    "audit_export": ("export_acts",),
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
@@ -134,6 +146,7 @@ _HOMES = {
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
+        "AuditError",
         "BusStateError",
         "ConfigError",
         "CorruptionError",

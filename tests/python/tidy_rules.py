@@ -29,10 +29,10 @@ RUST_LAYERS = (
 )
 PYTHON_LAYERS = (
     {"_core", "_typing", "errors", "reports", "events", "config", "market_day", "readable"},
-    {"schema", "audit", "log", "clock", "snapshot_record", "troubles"},
+    {"schema", "audit", "reader_trails", "log", "clock", "snapshot_record", "troubles"},
     {"store"},
     {"snapshots", "correlation", "metrics"},
-    {"tracing", "latency"},
+    {"tracing", "latency", "acts", "audit_export"},
     {"subscriptions", "watch", "publishing"},
     {"delivery"},
     {"foreign"},
