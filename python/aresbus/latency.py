@@ -5,6 +5,7 @@ log; memory is bounded by :data:`WAITING_LIMIT` first events, however long the r
 never left out in silence.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
@@ -19,7 +20,7 @@ PairedBy: TypeAlias = Literal["correlation", "causation", "aggregate"]
 """What two events have in common: the conversation, the second's cause being the first, or the aggregate."""
 
 WAITING_LIMIT = 100_000
-"""First events remembered at once, about 25 MB; beyond them the one that waits longest without an answer is forgotten."""
+"""First events remembered at once, about 35 MB; beyond them the one that waits longest without an answer is forgotten."""
 BAR_WIDTH = 40
 SHOWN = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
 
@@ -110,7 +111,7 @@ def latency_between(
     one before it.
 
     The range is that of ``Log.read``: ``after`` exclusive, ``up_to`` inclusive, ``since`` inclusive, ``until`` exclusive
-    (aware datetimes or ns since 1970, by append). One pass; memory for 100,000 waiting first events, about 25 MB.
+    (aware datetimes or ns since 1970, by append). One pass; memory for 100,000 waiting first events, about 35 MB.
     Blocks for the disk; any thread. Raises ValueError for another ``by``, and what ``Log.read`` raises.
     """
     if by not in get_args(PairedBy):
@@ -126,7 +127,8 @@ class _Pairing:
 
     def __init__(self, report: LatencyReport) -> None:
         self._report = report
-        self._waiting: dict[str, tuple[int, bool]] = {}
+        # Of a plain dict, finding the oldest key takes longer the more keys went before it.
+        self._waiting: OrderedDict[str, tuple[int, bool]] = OrderedDict()
         """Key to the time of the newest first event, and whether something answered it."""
 
     def take(self, event: Event) -> None:
@@ -157,12 +159,12 @@ class _Pairing:
         if key is None:
             self._report.unmatched_first += 1
             return
-        # Taken out and put in again, so that the dict stays in the order of the log.
+        # Taken out and put in again: the keys stay in the order of the log.
         self._replaced(self._waiting.pop(key, None))
         self._waiting[key] = (event.ts_ns or 0, False)
         if len(self._waiting) > WAITING_LIMIT:
             self._report.forgotten += 1
-            self._replaced(self._waiting.pop(next(iter(self._waiting))))
+            self._replaced(self._waiting.popitem(last=False)[1])
 
     def _replaced(self, first: tuple[int, bool] | None) -> None:
         if first is not None and not first[1]:
