@@ -127,13 +127,20 @@ def known_trails(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def acts_in(folder: str | os.PathLike[str]) -> list[Act]:
-    """The acts of one trail, in the order of their first entries. Raises CorruptionError, AuditError, StorageError."""
+    """The acts of one trail, in the order of their first entries; none where it is only being made.
+
+    Raises CorruptionError, AuditError, StorageError.
+    """
     name = Path(folder).name
     trail = name if NAME.fullmatch(name) else WRITER
     found: dict[int, Act] = {}
     begun: dict[str, Act] = {}
     # Wherever it lies: nothing is written, and copies kept as evidence end up on file systems of all kinds.
-    with Log(folder, mode="r", force_filesystem=True) as log:
+    try:
+        log = Log(folder, mode="r", force_filesystem=True)
+    except FileNotFoundError:
+        return []
+    with log:
         for event in log.read():
             _check_entry(event, folder)
             one = _begun(event, trail)

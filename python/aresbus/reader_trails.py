@@ -70,7 +70,7 @@ def trails_of(log_path: str | os.PathLike[str]) -> list[Path]:
             inside = sorted(found, key=lambda one: one.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    readers = [Path(one) for one in inside if NAME.fullmatch(one.name) and one.is_dir()]
+    readers = [Path(one) for one in inside if NAME.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
     return [folder, *readers] if len(inside) > len(readers) else readers
 
 

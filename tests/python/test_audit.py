@@ -434,9 +434,19 @@ def test_other_things_in_the_audit_folder_are_no_trails(path):
     aresbus.open(path).close()
 
 
-def test_an_empty_folder_in_a_readers_name_is_passed_over_by_writers(path):
+def test_a_readers_trail_that_is_only_being_made_is_passed_over(path):
     (path / "audit" / "01234567-89ab-cdef-0123-456789abcdef").mkdir()
+    (path / "audit" / "11234567-89ab-cdef-0123-456789abcdef").symlink_to(path)
     aresbus.open(path).close()
+    assert len(read_acts(path)) == 4
+    assert aresbus_command("verify", path).returncode == 0
+
+
+def test_an_audit_folder_without_a_log_is_no_trail(tmp_path):
+    aresbus.open(tmp_path, audit=False).close()
+    (tmp_path / "audit/notes").mkdir(parents=True)
+    assert read_acts(tmp_path) == []
+    assert aresbus_command("verify", tmp_path).returncode == 0
 
 
 # Asking

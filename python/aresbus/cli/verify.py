@@ -7,6 +7,7 @@ nothing is opened for writing and nothing is changed.
 import threading
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -43,7 +44,10 @@ def verify_log(path: Path, progress: Progress) -> Verdict:
     """Check the log at ``path`` and the audit trails inside it. FileNotFoundError where there is none."""
     began = time.perf_counter()
     trails = trails_of(path)
-    checked = {str(place): _verify_watched(place, progress) for place in (path, *trails)}
+    checked = {str(path): _verify_watched(path, progress)}
+    for trail in trails:
+        with suppress(FileNotFoundError):  # it is only being made
+            checked[str(trail)] = _verify_watched(trail, progress)
     for result in checked.values():
         # The trails of readers lie within that of the writers.
         result["findings"] = [one for one in result["findings"] if not _is_trail(one, trails)]
