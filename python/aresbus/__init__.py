@@ -27,12 +27,17 @@ if TYPE_CHECKING:
         __version__,
         verify,
     )
+    from aresbus.acts import Act, read_acts
+    from aresbus.audit import actor
+    from aresbus.audit_export import export_acts
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
+    from aresbus.correlation import correlate
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
+        AuditError,
         BusStateError,
         ConfigError,
         CorruptionError,
@@ -53,16 +58,20 @@ if TYPE_CHECKING:
         VersionConflictError,
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
+    from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
     from aresbus.schema import EventVersionManager
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
+    from aresbus.tracing import Trace, trace
 
 __all__ = [
     "ERRORS_BY_CODE",
     "FORMAT_VERSION",
     "NOT_YET",
+    "Act",
     "AresbusError",
+    "AuditError",
     "BusConfig",
     "BusStateError",
     "Clock",
@@ -84,6 +93,7 @@ __all__ = [
     "FormatVersionError",
     "HandlerError",
     "IEventStore",
+    "LatencyReport",
     "LimitError",
     "Log",
     "LogClosedError",
@@ -96,16 +106,23 @@ __all__ = [
     "SchemaError",
     "StorageError",
     "Subscription",
+    "Trace",
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
     "VersionConflictError",
     "__version__",
+    "actor",
+    "correlate",
+    "export_acts",
     "get_event_bus_config",
+    "latency_between",
     "open",
+    "read_acts",
     "register_event_type",
     "reports",
     "setup_enhanced_event_bus",
+    "trace",
     "verify",
 ]
 
@@ -119,12 +136,17 @@ _HOMES = {
         "__version__",
         "verify",
     ),
+    "acts": ("Act", "read_acts"),
+    "audit": ("actor",),
+    "audit_export": ("export_acts",),
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
+    "correlation": ("correlate",),
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
+        "AuditError",
         "BusStateError",
         "ConfigError",
         "CorruptionError",
@@ -145,10 +167,12 @@ _HOMES = {
         "VersionConflictError",
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
+    "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
     "schema": ("EventVersionManager",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
+    "tracing": ("Trace", "trace"),
 }
 """Module to the public names it gives. Event comes from there because that module makes it behave as a dataclass."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

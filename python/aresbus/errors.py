@@ -13,6 +13,7 @@ from aresbus._typing import override
 __all__ = [
     "ERRORS_BY_CODE",
     "AresbusError",
+    "AuditError",
     "BusStateError",
     "ConfigError",
     "CorruptionError",
@@ -304,3 +305,13 @@ class BusStateError(AresbusError, RuntimeError):
 
     code = "AB0018"
     advice = "Stop the bus first, and use it on one event loop."
+
+
+class AuditError(AresbusError):
+    """An entry in an audit trail is no record of an act. ``path`` names the trail, ``seq`` the entry."""
+
+    code = "AB0024"
+    advice = "Look at the entry with `aresbus read`: something other than aresbus wrote into the trail."
+    FIELDS: ClassVar[dict[str, Any]] = {"path": "", "seq": None}
+    path: str
+    seq: int | None

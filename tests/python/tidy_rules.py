@@ -28,10 +28,11 @@ RUST_LAYERS = (
     {"python"},
 )
 PYTHON_LAYERS = (
-    {"_core", "_typing", "errors", "reports", "events", "config", "market_day"},
-    {"schema", "audit", "log", "clock", "snapshot_record", "troubles"},
+    {"_core", "_typing", "errors", "reports", "events", "config", "market_day", "readable"},
+    {"schema", "audit", "reader_trails", "log", "clock", "snapshot_record", "troubles"},
     {"store"},
     {"snapshots", "correlation", "metrics"},
+    {"tracing", "latency", "acts", "audit_export"},
     {"subscriptions", "watch", "publishing"},
     {"delivery"},
     {"foreign"},
