@@ -1,34 +1,26 @@
 """The Enhanced Event Bus: the face that Ares code knows, over a log that is the queue.
 
-Owns the life of a bus (open, run, stop), `publish` and `subscribe`, and what a user can ask it. Storing is the store's
-business, delivering delivery's, tasks the runner's. Invariants: persist first, then deliver; nothing is refused in
-silence; nothing here refers back to the bus, so that a dropped one releases its lock at once.
+Owns `publish`, and what can be asked of the past. Its life is life's, subscribing subscribing's, storing the store's business.
+Invariants: persist first, then deliver; nothing is refused in silence; nothing here refers back to the bus, so that a
+dropped one releases its lock at once.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from aresbus import correlation, tracing
 from aresbus._core import Durability, Event, Expected
-from aresbus.config import NOT_YET, get_event_bus_config
+from aresbus.config import get_event_bus_config
 from aresbus.correlation import handled_event, inherit
-from aresbus.errors import (
-    AresbusError,
-    BusStateError,
-    ConfigError,
-    EncodeError,
-    LimitError,
-    LogClosedError,
-    SchemaError,
-)
+from aresbus.errors import ConfigError, EncodeError, LimitError, SchemaError
 from aresbus.events import event_type_of
 from aresbus.foreign import ForeignStore
 from aresbus.log import Log
 from aresbus.publishing import Publication
-from aresbus.runner import DISPATCH_AT_ONCE, Runner
 from aresbus.store import waits_for_disk
 from aresbus.subscribing import SubscribableBus, unknown_type
 
@@ -53,137 +45,6 @@ class EnhancedEventBus(SubscribableBus):
     Threads: ``publish``, ``subscribe``, ``unsubscribe`` and the readings work from any thread; handlers run on the
     loop of :meth:`run`. A bus that is dropped without :meth:`stop` releases its lock and threads.
     """
-
-    # Life
-
-    async def initialize(self) -> bool:
-        """Open the log, also again after :meth:`stop`, and warn of configuration keys without effect yet.
-
-        True once it is open. False if it could not be, the typed error logged and kept; a strict bus raises it.
-        """
-        try:
-            await self._opened(again=True)
-        except (AresbusError, OSError) as error:
-            self._troubles.report("initialize", f"the bus cannot start: {error}", error)
-            if self._strict:
-                raise
-            return False
-        return True
-
-    async def run(self) -> None:
-        """Deliver until :meth:`stop`, on this loop; opens the log if need be.
-
-        Raises BusStateError if the bus runs already, on this loop or another, and what makes delivery impossible:
-        CorruptionError, LogClosedError. Cancelling it cancels running handlers; their deliveries count as not made.
-        """
-        if self._runner is not None or self._is_starting:
-            raise BusStateError("the bus is running already")
-        self._is_starting = True
-        try:
-            runner = self._begin(await self._opened())
-        finally:
-            self._is_starting = False
-        await self._deliver(runner)
-
-    def _begin(self, log: Log) -> Runner:
-        self._runner = Runner(self._delivery, self._house, log)
-        return self._runner
-
-    async def _deliver(self, runner: Runner) -> None:
-        try:
-            await runner.run()
-        except Exception as error:
-            self._troubles.report("run", f"the bus ends: {error}", error)
-            raise
-        finally:
-            self._runner = None
-
-    async def stop(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - fixed by the contract
-        """Deliver what is appended, for at most ``timeout`` seconds; cancel and report what still runs; close the log.
-
-        A last "system" snapshot is made. Everything is durable on return. Idempotent; also works after :meth:`run`
-        was cancelled, and from a handler. Raises BusStateError on another loop than that of :meth:`run`, and
-        what closing raises: LogPoisonedError, StorageError.
-        """
-        runner = self._runner
-        if runner is not None:
-            if runner.loop is not asyncio.get_running_loop():
-                raise BusStateError("the bus runs on another event loop")
-            await runner.settle(timeout)
-            await runner.end()
-        self._delivery.pressure.end()  # also of a run that was cancelled before its first step
-        self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
-        log, self._log = self._log, None
-        if log is not None and not log.is_closed:
-            await self._house.finish()
-        await asyncio.to_thread(self._delivery.detach)
-        await asyncio.to_thread(self._log_store.close)
-
-    async def __aenter__(self) -> Self:
-        log = await self._opened(again=True)
-        if self._runner is not None or self._is_starting:
-            raise BusStateError("the bus is running already")
-        self._background = asyncio.create_task(self._deliver(self._begin(log)), name="aresbus run")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        background, self._background = self._background, None
-        try:
-            await self.stop()
-        except BaseException:
-            # An end that was cut short, by a cancellation or a failing disk, must not wait for one that never comes.
-            if background is not None:
-                background.cancel()
-            raise
-        finally:
-            if background is not None:
-                await asyncio.wait([background])
-        if background is not None and kind is None and not background.cancelled():
-            background.result()
-
-    @property
-    def log(self) -> Log:
-        """The log, opened if need be, which blocks for the disk; LogClosedError after :meth:`stop`."""
-        return self._log or self._open()
-
-    async def _opened(self, *, again: bool = False) -> Log:
-        log = self._log
-        return await asyncio.to_thread(self._open, again=again) if log is None or log.is_closed else log
-
-    def _open(self, *, again: bool = False) -> Log:
-        """The open log; ``again``: also after stop. Blocks for the disk at the first use."""
-        with self._opening:
-            if self._log is not None and not self._log.is_closed:
-                return self._log
-            if self._is_stopped and not again:
-                raise LogClosedError("the bus was stopped")
-            log = self._open_on_record()
-            self._log, self._is_stopped = log, False
-        unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
-        logger.warning("configuration keys without effect yet: %s", unfinished)
-        return log
-
-    def _open_on_record(self) -> Log:
-        store = self._log_store
-        was_open = store.is_open
-        log = store.open()
-        try:
-            if log.audit_trail is not None:
-                with log.audit_trail.act("bus.configure", self.config.to_dict()):
-                    pass
-            self._delivery.attach(log)
-            self._house.attached()
-        except BaseException:
-            self._delivery.detach()
-            if not was_open:
-                store.close()
-            raise
-        return log
 
     # Publishing
 
@@ -282,30 +143,6 @@ class EnhancedEventBus(SubscribableBus):
     async def _save_first(self, foreign: ForeignStore, event: Event, *, is_valid: bool | None) -> str:
         return await foreign.save_and_deliver(await self._opened(), event, is_valid=is_valid)
 
-    # Delivering by hand
-
-    async def process_pending(self) -> int:
-        """One delivery pass, for tests and scripts that do not :meth:`run`; how many deliveries were made.
-
-        Each subscription takes at most ``batch_size`` events; ``bus.event_queue.empty()`` says whether more wait.
-        Raises BusStateError while the bus runs on another loop.
-        """
-        runner = self._runner
-        if runner is not None and runner.loop is not asyncio.get_running_loop():
-            raise BusStateError("the bus runs on another event loop")
-        await self._opened()
-        delivery = self._delivery
-        has_more = True
-        while has_more:
-            has_more = delivery.dispatch(DISPATCH_AT_ONCE)
-            await asyncio.sleep(0)
-        delivery.take_woken()
-        ready = [one for one in delivery.roster.all() if one.has_work]
-        counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
-        if self._house.is_due or any(one.is_durable for one in ready):
-            await self._house.keep()
-        return sum(counts)
-
     # The past
 
     async def replay_events(
@@ -331,6 +168,19 @@ class EnhancedEventBus(SubscribableBus):
         if self._foreign is None:
             await self._opened()
         return await self._snapshots.rebuild(aggregate_id, target_sequence)
+
+    # Conversations
+
+    @staticmethod
+    def correlate(
+        correlation_id: str | None = None, causation_id: str | None = None
+    ) -> AbstractContextManager[str]:
+        """As :func:`aresbus.correlate`: what is published inside the block shares one conversation."""
+        return correlation.correlate(correlation_id, causation_id)
+
+    async def trace(self, correlation_id: str) -> tracing.Trace:
+        """The tree of one conversation, as :func:`aresbus.trace`; read off the loop."""
+        return await asyncio.to_thread(tracing.trace, await self._opened(), correlation_id)
 
 
 def _known_type(event_type: Any) -> str:

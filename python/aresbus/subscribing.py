@@ -10,7 +10,7 @@ from typing import Any, Literal
 from aresbus._core import Event
 from aresbus.errors import UnknownEventTypeError
 from aresbus.events import event_type_of
-from aresbus.readings import ReadableBus
+from aresbus.life import LivingBus
 from aresbus.snapshots import Reducer
 from aresbus.subscriptions import Callback, Selection, Subscription, Terms
 from aresbus.subscriptions.subscription import is_same_callback
@@ -19,7 +19,7 @@ from aresbus.subscriptions.terms import AckMode, BackPressure, OnMessage, OnUnkn
 __all__ = ["SubscribableBus", "unknown_type"]
 
 
-class SubscribableBus(ReadableBus):
+class SubscribableBus(LivingBus):
     """A bus that can be subscribed to. Users make an EnhancedEventBus."""
 
     def subscribe(

@@ -13,7 +13,22 @@ import aresbus
 import pytest
 from aresbus.cli import main
 
-VERBS = ("demo", "record", "read", "info", "verify", "explain", "trace", "latency", "audit", "audit export")
+VERBS = (
+    "demo",
+    "record",
+    "read",
+    "info",
+    "verify",
+    "explain",
+    "trace",
+    "latency",
+    "audit",
+    "audit export",
+    "subscriptions",
+    "parked",
+    "parked redeliver",
+    "parked drop",
+)
 HELP_LIMIT_S = 0.1
 
 

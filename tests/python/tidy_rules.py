@@ -39,6 +39,7 @@ PYTHON_LAYERS = (
     {"housekeeping"},
     {"runner"},
     {"readings"},
+    {"life"},
     {"subscribing"},
     {"bus", "replay", "health"},
     {"testing", "__init__"},

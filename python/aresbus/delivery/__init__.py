@@ -236,13 +236,13 @@ class Delivery:
             raise BusStateError(f"{subscription.name} is halted; resume() it first")
         if serving.get() is subscription:
             raise BusStateError("a handler cannot wait for its own parked deliveries; do it from outside")
-        request = Redelivery(deliveries, asyncio.get_running_loop().create_future())
-        subscription.requests.append(request)
+        outcome: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        subscription.requests.append(Redelivery(deliveries, outcome))
         if self.on_wake is None:
             await self.drain(subscription, 0)
         else:
             self.wake(subscription)
-        return await request.outcome
+        return await outcome
 
     async def _redeliver(self, subscription: Subscription, request: Redelivery) -> None:
         taken, failed_keys = 0, set()
@@ -254,9 +254,10 @@ class Delivery:
                 else:
                     failed_keys.add(one.key)
         except BaseException:
-            request.outcome.cancel()
+            if request.outcome is not None:
+                request.outcome.cancel()
             raise
-        if not request.outcome.done():
+        if request.outcome is not None and not request.outcome.done():
             request.outcome.set_result((taken, len(request.deliveries) - taken))
 
     def _leave(self, subscription: Subscription) -> None:

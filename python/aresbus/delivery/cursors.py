@@ -14,6 +14,7 @@ from aresbus.metrics import Counters
 from aresbus.subscriptions import CaughtUp, FellBehind, Lost, Position, Rewound, Subscription
 from aresbus.subscriptions.checkpoints import Anchor, SubscriptionLog, anchor_at
 from aresbus.subscriptions.parking import MemoryParking
+from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles
 
 __all__ = ["Refiller", "begin", "forget", "remember", "rewind", "tell_position"]
@@ -54,6 +55,8 @@ def _recall(subscription: Subscription, log: Log, start: int, *, is_default: boo
         raise ConfigError(problem, problems=[problem])
     memory = SubscriptionLog(log, name)
     subscription.memory = subscription.parking = memory
+    if wished := memory.wished():
+        subscription.requests.append(Redelivery(wished))
     checkpoint = memory.checkpoint
     if checkpoint is None:
         if is_default:

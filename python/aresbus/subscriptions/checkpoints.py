@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aresbus import _core
 from aresbus._core import Event
@@ -25,7 +25,8 @@ FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
 """A checkpoint takes some 200 bytes, at most one a second."""
 NAME_HASH_BYTES = 16
-NAMED, CHECKPOINT, RETRYING, PARKED, RESOLVED = "named", "checkpoint", "retrying", "parked", "resolved"
+NAMED, CHECKPOINT, RETRYING = "named", "checkpoint", "retrying"
+PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,12 @@ class Retry:
 class SubscriptionLog:
     """The memory of one durable subscription. Used by one subscription of one process at a time."""
 
-    def __init__(self, log: _core.Log, name: str, *, force_filesystem: bool = False) -> None:
+    def __init__(
+        self, log: _core.Log, name: str, *, mode: Literal["rw", "r"] = "rw", force_filesystem: bool = False
+    ) -> None:
         """Open or create the memory of ``name`` beside ``log``, which has to be on disk. Blocks for the disk.
+
+        mode "r" looks at it, also while another process uses it; FileNotFoundError where there is none.
 
         Raises LogLockedError while another bus, here or in another process, uses the name, and what opening a log
         raises.
@@ -64,10 +69,12 @@ class SubscriptionLog:
         self._parked: dict[int, tuple[int, str | None]] = {}
         """Position in the log to position here, and the key."""
         self._held: Counter[str] = Counter()
+        self._wished: set[int] = set()
         self._events = log
         try:
             self._log = _core.Log(
                 folder_of(log.path or "", name),
+                mode=mode,
                 segment_bytes=SEGMENT_BYTES,
                 force_filesystem=force_filesystem,
             )
@@ -75,7 +82,7 @@ class SubscriptionLog:
             fields = {field: getattr(locked, field) for field in locked.FIELDS}
             raise LogLockedError(f"the subscription {name!r} is in use; {locked.message}", **fields) from None
         try:
-            if self._log.last_seq is None:
+            if self._log.last_seq is None and mode == "rw":
                 self._log.append(NAMED, {"name": name})
             self._recall()
         except BaseException:
@@ -114,7 +121,7 @@ class SubscriptionLog:
             "queued": delivery.is_queued,
             "error": delivery.error.message,
             "handler": delivery.error.handler,
-            "event": event.to_dict(),
+            "event": event.stored.to_dict(),
         }
         own = self._append(PARKED, record)
         self._forget(seq)
@@ -131,6 +138,16 @@ class SubscriptionLog:
             self._append(RESOLVED, {"seq": seq, "how": how})
             self._forget(seq)
 
+    def wish(self, seq: int) -> None:
+        """Let the next process that uses the name try the delivery again."""
+        if seq in self._parked:
+            self._append(WISHED, {"seq": seq})
+            self._wished.add(seq)
+
+    def wished(self) -> list[ParkedDelivery]:
+        """The deliveries that somebody wants tried again, in the order of the log."""
+        return [one for one in self.deliveries() if one.error.seq in self._wished]
+
     def has(self, seq: int) -> bool:
         """Whether the event at ``seq`` is parked."""
         return seq in self._parked
@@ -145,15 +162,18 @@ class SubscriptionLog:
     # The records
 
     def _recall(self) -> None:
-        for record in list(self._log.read(types=CHECKPOINT))[-1:]:
+        for record in self._log.read(types=CHECKPOINT, direction="backward", limit=1):
             data = record.data
             self.checkpoint = Anchor(data["seq"], data["epoch"], data["event_id"])
-        for record in self._log.read(types=(PARKED, RESOLVED)):
+        for record in self._log.read(types=(PARKED, RESOLVED, WISHED)):
             data = record.data
+            if record.event_type == WISHED:
+                self._wished.add(data["seq"])
+                continue
             self._forget(data["seq"])
             if record.event_type == PARKED:
                 self._enter(data["seq"], record.seq or 0, data["key"])
-        for record in list(self._log.read(types=RETRYING))[-1:]:
+        for record in self._log.read(types=RETRYING, direction="backward", limit=1):
             self.retry = Retry(**record.data)
 
     def _enter(self, seq: int, own: int, key: str | None) -> None:
@@ -162,6 +182,7 @@ class SubscriptionLog:
             self._held[key] += 1
 
     def _forget(self, seq: int) -> None:
+        self._wished.discard(seq)
         _, key = self._parked.pop(seq, (0, None))
         if key is not None:
             self._held -= Counter([key])

@@ -53,5 +53,5 @@ class Selection:
             since=since,
             types=str(self.event_type),
             aggregate_id=self.aggregate_id,
-            **({} if self.tags is None else {"tags": self.tags}),
+            tags=self.tags,
         )

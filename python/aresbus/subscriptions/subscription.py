@@ -45,10 +45,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Redelivery:
-    """Parked deliveries that somebody wants tried again, and how many were taken, and how many were not."""
+    """Parked deliveries that somebody wants tried again, and who waits to hear how many were taken, how many not."""
 
     deliveries: list[ParkedDelivery]
-    outcome: "asyncio.Future[tuple[int, int]]"
+    outcome: "asyncio.Future[tuple[int, int]] | None" = None
 
 
 class Owner(Protocol):
