@@ -105,13 +105,18 @@ def test_follow_shows_what_comes(path):
         "4",
         "--limit",
         "3",
+        "--type",
+        "*",
+        "--source",
+        "",
         "--json",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert json.loads(process.stdout.readline())["seq"] == 5
         with aresbus.open(path) as log:
+            log.append("of a source", {}, source="spot")
             log.append("late", {})
-            assert json.loads(process.stdout.readline())["seq"] == 6
+            assert json.loads(process.stdout.readline())["seq"] == 7
         with aresbus.open(path) as log:
             log.append("later", {})
         out, err = process.communicate(timeout=30)
