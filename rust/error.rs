@@ -20,6 +20,21 @@ pub struct Committed {
     pub event_id: String,
 }
 
+/// An aggregate that is not where a caller thought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The aggregate.
+    pub aggregate_id: String,
+    /// What the caller expected.
+    pub expected: Expected,
+    /// Version of its newest event; in a batch, of those before this check.
+    pub actual: Option<u32>,
+    /// Position of its newest event; `None` where that is of the same batch, which was not written.
+    pub seq: Option<u64>,
+    /// Type of the event at `seq`, where it could be read.
+    pub event_type: Option<String>,
+}
+
 /// See the module's first paragraph; each variant says what its caller should do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,19 +119,11 @@ pub enum Error {
         /// One sentence each.
         problems: Vec<String>,
     },
-    /// The aggregate is not where the caller thought. Policy: load, decide again, append again.
-    #[error("aggregate {aggregate_id:?} is at {}, expected {expected}", version(*actual))]
+    /// Aggregates are not where the caller thought. Policy: load, decide again, append again.
+    #[error("{}", conflicts_note(conflicts))]
     Conflict {
-        /// The aggregate.
-        aggregate_id: String,
-        /// What the caller expected.
-        expected: Expected,
-        /// Version of its newest event.
-        actual: Option<u32>,
-        /// Position of its newest event.
-        seq: Option<u64>,
-        /// Type of its newest event, where it could be read.
-        event_type: Option<String>,
+        /// Every check that failed, in the order of the checks; never empty.
+        conflicts: Vec<Conflict>,
     },
     /// The range asked for is no longer kept. Policy: start at `first_seq`, or from a snapshot.
     #[error("events before {first_seq} are no longer kept")]
@@ -186,6 +193,16 @@ fn committed_note(committed: Option<&Committed>) -> String {
     committed.map_or_else(String::new, |event| {
         format!(" (event {} at seq {} is committed, its durability unknown)", event.event_id, event.seq)
     })
+}
+
+fn conflicts_note(conflicts: &[Conflict]) -> String {
+    let Some(first) = conflicts.first() else { return "a version check failed".to_owned() };
+    let Conflict { aggregate_id, expected, actual, .. } = first;
+    let more = match conflicts.len() - 1 {
+        0 => String::new(),
+        more => format!(" ({more} more checks failed)"),
+    };
+    format!("aggregate {aggregate_id:?} is at {}, expected {expected}{more}", version(*actual))
 }
 
 fn version(actual: Option<u32>) -> String {

@@ -24,7 +24,7 @@ use crate::{
 /// What is said of a mapping that broke.
 pub const CUT_OFF: &str = "the file was cut off while it was mapped, or its device cannot read it";
 /// Every so many events the index remembers an offset: 12 bytes for 64 events.
-const INDEX_STRIDE: u64 = 64;
+pub const INDEX_STRIDE: u64 = 64;
 
 /// An entered segment: its identity, and what has been learnt of it.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use _core::{
     format::{Codec, NewEvent},
     log::{Location, Log},
     place::Place,
-    scan::{Query, StoredEvent},
+    scan::{Direction, Query, StoredEvent},
     verify::verify_place,
 };
 
@@ -120,6 +120,9 @@ fn look_closer(log: &Log, events: &[StoredEvent]) {
         assert_eq!(event.fixed.seq, log.first_seq() + index as u64, "there is a gap");
         touch(&event.view().unwrap());
     }
+    let mut from_the_end = read_all(log, Query { direction: Direction::Backward, ..Query::default() });
+    from_the_end.reverse();
+    assert_eq!(seqs(&from_the_end), seqs(events), "read backward it is another log");
     let last = events.last().map(|event| event.fixed.seq);
     assert_eq!((log.last_seq().unwrap(), log.stats().unwrap().last_seq), (last, last));
     assert!(log.durable_seq() <= last, "more is durable than there is");

@@ -133,6 +133,18 @@ class Event:
     def schema_valid(self) -> bool | None:
         """Whether the data fitted its schema at publish; ``None`` where nothing was checked."""
     @property
+    def part(self) -> int | None:
+        """Which of several parts of a stored event this is, from 0; ``None`` where it is the whole."""
+    @property
+    def stored(self) -> Event:
+        """The event as it was stored; the event itself unless an upcaster made it."""
+    def _presented(
+        self, data: Any, schema_version: str, part: int | None, event_type: str | None = None
+    ) -> Event:
+        """A new event with every stored fact of this one, and other data, schema version and type (None keeps
+        it); ``part`` is its number where the stored event is split. Raises ValueError if never stored.
+        """
+    @property
     def is_replay(self) -> bool:
         """The event reached its handler through a replay."""
     def _set_replay(self) -> None:
@@ -143,13 +155,15 @@ class Event:
 
 @final
 class EventIterator:
-    """Iterator over stored events, in the order of the log. Reads ahead with the GIL released."""
+    """Iterator over stored events, in the order of the log or against it. Reads ahead with the GIL released."""
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> Event: ...
     @property
     def position(self) -> int | None:
-        """``seq`` up to which everything was examined, matching or not; ``None`` before the first."""
+        """``seq`` up to which everything was examined, matching or not; ``None`` before the first. Backward:
+        down to which; ``read(up_to=position - 1, direction="backward")`` goes on there, at 0 nothing is left.
+        """
     @property
     def skipped_records(self) -> int:
         """Ignorable records of kinds this build does not know (docs/format.md), skipped so far."""
@@ -240,12 +254,16 @@ class Log:
         aggregate_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         schema_version: str | None = None,
+        expected: Mapping[str, Expected | int] | None = None,
         durability: Durability | None = None,
     ) -> list[Receipt]:
         """Append all or nothing: ``(event_type, data)`` pairs, or mappings with the keywords of append.
 
-        The keywords here are defaults for all. LimitError, before anything is written, if the
-        batch does not fit one segment. An empty iterable appends nothing.
+        The keywords here are defaults for all. ``expected``: what these aggregates, written by the batch or
+        not, must be at before its first event; an event's own ``expected_version`` is held against what the
+        events before it leave. VersionConflictError lists every check that fails in ``conflicts``, those of
+        ``expected`` first; LimitError if the batch does not fit one segment; then nothing is written. An
+        empty iterable appends nothing; ``expected`` is checked all the same.
         """
     def _publish(
         self,
@@ -262,10 +280,8 @@ class Log:
         expected_version: Expected | int,
         schema_valid: bool | None,
     ) -> Event:
-        """The bus's append: commits without waiting for durability and returns the live event.
-
-        The live event's ``data`` is the very object given if it holds only exact JSON types, else
-        it is decoded from the stored bytes.
+        """The bus's append: commits without waiting for durability and returns the live event, whose ``data``
+        is the very object given if it holds only exact JSON types, else decoded from the stored bytes.
         """
     def read(
         self,
@@ -278,10 +294,20 @@ class Log:
         limit: int | None = None,
         types: Iterable[str] | str | None = None,
         aggregate_id: str | None = None,
+        correlation_id: str | None = None,
+        source: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        direction: Literal["forward", "backward"] = "forward",
         durable: bool = False,
     ) -> EventIterator:
         """Events committed so far that match. ``after`` is exclusive, ``up_to`` inclusive; ``since``
         inclusive, ``until`` exclusive: aware datetimes or ns since 1970 (naive datetimes: ValueError).
+
+        ``types``: one text or several. One that ends in ``*`` stands for every type that begins with what is
+        before it ("order_*"; "*" alone is every type); a type whose own name ends so is among them.
+        ``source=""``: events that name none. ``tags``: all of them must be there, with these values.
+        ``direction="backward"``: the newest event first, ``limit`` counts from there; ``after`` and ``up_to``
+        mean the same events as forward, and what is committed after the call is not part of it.
 
         A reader that reached damage below the watermark raises CorruptionError. TruncatedError
         where ``after`` lies before the oldest event still kept.
@@ -292,9 +318,12 @@ class Log:
         *,
         types: Iterable[str] | str | None = None,
         aggregate_id: str | None = None,
+        correlation_id: str | None = None,
+        source: str | None = None,
+        tags: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> EventIterator:
-        """As :meth:`read`, but at the end waits for the next event: across segments, the writer's
+        """As :meth:`read`, forward, but at the end waits for the next event: across segments, the writer's
         death and the next writer. Ends after ``timeout`` seconds without a match; None waits for ever.
         """
     def wait(self, after: int | None, timeout: float | None = None) -> bool:

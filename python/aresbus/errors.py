@@ -6,9 +6,12 @@ every error survives pickling with its fields.
 """
 
 import errno as _errno
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aresbus._typing import override
+
+if TYPE_CHECKING:
+    from aresbus.reports import Conflict
 
 __all__ = [
     "ERRORS_BY_CODE",
@@ -224,7 +227,9 @@ class VersionConflictError(AresbusError):
     """The aggregate is not at the expected version. Nothing was written.
 
     ``actual`` is the version it has (None: no event yet); ``conflicting_seq`` and
-    ``conflicting_type`` name its newest event, so that a retry needs no second read.
+    ``conflicting_type`` name its newest event, so that a retry needs no second read; both are None
+    where that event is of the refused batch itself. ``conflicts`` lists every check of a batch that
+    failed, each with these five fields; the fields of the error are those of the first.
     """
 
     code = "AB0011"
@@ -235,12 +240,14 @@ class VersionConflictError(AresbusError):
         "actual": None,
         "conflicting_seq": None,
         "conflicting_type": None,
+        "conflicts": [],
     }
     aggregate_id: str
     expected: Any
     actual: int | None
     conflicting_seq: int | None
     conflicting_type: str | None
+    conflicts: "list[Conflict]"
 
 
 class DuplicateEventError(AresbusError):

@@ -1,12 +1,13 @@
-"""The shapes of what the engine reports: recovery, statistics, findings.
+"""The shapes of what the engine reports: recovery, statistics, findings, conflicts.
 
 Owns names and types only. The values are plain dicts made by the compiled engine, so that they print,
 compare and serialise without ceremony. Offsets and sizes are bytes, times ns since 1970 UTC.
 """
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 __all__ = [
+    "Conflict",
     "Cut",
     "Finding",
     "LogStats",
@@ -14,6 +15,16 @@ __all__ = [
     "SegmentStats",
     "VerifyResult",
 ]
+
+
+class Conflict(TypedDict):
+    """A version check that failed: ``expected`` an Expected or an int, the rest as in VersionConflictError."""
+
+    aggregate_id: str
+    expected: Any
+    actual: int | None
+    conflicting_seq: int | None
+    conflicting_type: str | None
 
 
 class Cut(TypedDict):

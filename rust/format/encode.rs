@@ -118,7 +118,7 @@ impl<'a> NewEvent<'a> {
             MAX_TEXT_BYTES,
         )?;
         limit("the event id's length in bytes", self.event_id.map_or(0, str::len), MAX_ID_BYTES)?;
-        limit("the aggregate id's length in bytes", self.aggregate_id.map_or(0, str::len), MAX_ID_BYTES)?;
+        check_aggregate_id(self.aggregate_id.unwrap_or_default())?;
         limit("the correlation id's length in bytes", self.correlation_id.map_or(0, str::len), MAX_ID_BYTES)?;
         limit("the causation id's length in bytes", self.causation_id.map_or(0, str::len), MAX_ID_BYTES)?;
         limit("the number of tags", self.tags.len(), MAX_TAGS)?;
@@ -149,6 +149,14 @@ impl<'a> NewEvent<'a> {
         set(self.schema == SchemaCheck::Breach, FLAG_SCHEMA_BREACH);
         flags
     }
+}
+
+/// Refuses an id that no aggregate can have.
+///
+/// # Errors
+/// [`Error::Limit`].
+pub fn check_aggregate_id(id: &str) -> Result<()> {
+    limit("the aggregate id's length in bytes", id.len(), MAX_ID_BYTES)
 }
 
 fn limit(what: &'static str, got: usize, limit: usize) -> Result<()> {

@@ -19,8 +19,8 @@ mod view;
 pub use checksum::{checksum, record_checksum};
 pub use dictionary::Names;
 pub use encode::{
-    Identity, NewEvent, RecordPlan, SchemaCheck, batch_head, dictionary_record, dictionary_record_bytes,
-    end_record,
+    Identity, NewEvent, RecordPlan, SchemaCheck, batch_head, check_aggregate_id, dictionary_record,
+    dictionary_record_bytes, end_record,
 };
 pub use ids::{EventId, IdView};
 pub use record::{

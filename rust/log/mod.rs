@@ -19,12 +19,12 @@ pub use stats::{SegmentStats, Stats};
 pub use crate::tail::Appended;
 use crate::{
     clock::Clock,
-    config::{Durability, Keeper, Mode, Options, Patience},
+    config::{Durability, Expected, Keeper, Mode, Options, Patience},
     error::{Committed, Error, Result},
     format::NewEvent,
     place::Place,
     recovery::{Recovery, check_filesystem, open_for_writing},
-    scan::{Query, Scan},
+    scan::{Direction, Query, Scan, fetch},
     shelf::Shelf,
     tail::{Head, Tail},
     threads::Mutex,
@@ -127,7 +127,7 @@ impl Log {
     /// [`Error::Limit`], [`Error::Conflict`], [`Error::DiskFull`], [`Error::Poisoned`], [`Error::Closed`],
     /// [`Error::ReadOnly`]; [`Error::WouldBlock`] only where `patience` says so. None of them leaves anything behind.
     pub fn append(&self, event: &NewEvent<'_>, patience: Patience) -> Result<Appended> {
-        self.tail()?.append(event, patience).map_err(|error| self.name_conflict(error, patience))
+        self.tail()?.append(event, patience).map_err(|error| self.name_conflicts(error, patience))
     }
 
     /// Appends all events or none, in one record group that readers see as a whole. Durability as [`Log::append`].
@@ -135,24 +135,41 @@ impl Log {
     /// # Errors
     /// As [`Log::append`]; [`Error::Limit`] also where the batch does not fit one segment.
     pub fn append_many(&self, events: &[NewEvent<'_>], patience: Patience) -> Result<Vec<Appended>> {
-        self.tail()?.append_many(events, patience).map_err(|error| self.name_conflict(error, patience))
+        self.append_checked(events, &[], patience)
     }
 
-    /// Adds the type of the conflicting event, so that a retry needs no second read; under group and always that event
-    /// is durable by then (R15). Outside every lock.
-    fn name_conflict(&self, error: Error, patience: Patience) -> Error {
-        match error {
-            Error::Conflict { .. } if patience == Patience::Try => Error::WouldBlock,
-            Error::Conflict { aggregate_id, expected, actual, seq: Some(seq), event_type: None } => {
-                if let Err(error) = self.tail().and_then(|tail| tail.settle_cited(seq)) {
-                    return error;
-                }
-                let found = self.read(Query::default()).and_then(|scan| scan.fetch(seq)).ok();
-                let event_type = found.and_then(|event| Some(event.view().ok()?.event_type.to_owned()));
-                Error::Conflict { aggregate_id, expected, actual, seq: Some(seq), event_type }
-            }
-            other => other,
+    /// As [`Log::append_many`], if the aggregates of `expected`, whether or not the batch writes them, are where it says
+    /// before the first event. An event's own expectation is held against what the events before it leave.
+    ///
+    /// # Errors
+    /// As [`Log::append_many`]; [`Error::Conflict`] names every check that fails.
+    pub fn append_checked(
+        &self,
+        events: &[NewEvent<'_>],
+        expected: &[(&str, Expected)],
+        patience: Patience,
+    ) -> Result<Vec<Appended>> {
+        let appended = self.tail()?.append_many(events, expected, patience);
+        appended.map_err(|error| self.name_conflicts(error, patience))
+    }
+
+    /// Adds the types of the conflicting events, so that a retry needs no second read; under group and always those events
+    /// are durable by then (R15). Outside every lock.
+    fn name_conflicts(&self, error: Error, patience: Patience) -> Error {
+        let Error::Conflict { mut conflicts } = error else { return error };
+        if patience == Patience::Try {
+            return Error::WouldBlock;
         }
+        if let Some(newest) = conflicts.iter().filter_map(|conflict| conflict.seq).max()
+            && let Err(error) = self.tail().and_then(|tail| tail.settle_cited(newest))
+        {
+            return error;
+        }
+        for conflict in &mut conflicts {
+            let found = conflict.seq.and_then(|seq| fetch(self.shelf(), seq).ok());
+            conflict.event_type = found.and_then(|event| Some(event.view().ok()?.event_type.to_owned()));
+        }
+        Error::Conflict { conflicts }
     }
 
     /// Whether an append in this mode has to be settled before its call returns.
@@ -177,23 +194,20 @@ impl Log {
         self.tail()?.sync()
     }
 
-    /// Events that match and are committed now.
+    /// Events that match and are committed now; backward the newest first.
     ///
     /// # Errors
     /// [`Error::Truncated`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`].
     pub fn read(&self, mut query: Query) -> Result<Scan> {
-        if query.durable {
-            let Some(durable) = self.durable_seq() else {
-                query.limit = Some(0);
-                return self.scan(query, None);
-            };
-            query.up_to = Some(query.up_to.map_or(durable, |last| last.min(durable)));
-        }
-        if let Role::Writer(tail) = &self.role {
-            match tail.committed().next_seq.checked_sub(1) {
-                None => query.limit = Some(0),
-                Some(last) => query.up_to = Some(query.up_to.map_or(last, |up_to| up_to.min(last))),
-            }
+        let newest = match (&self.role, query.direction) {
+            // To whatever is committed when it gets there: another process writes.
+            (Role::Reader(_), Direction::Forward) => Some(u64::MAX),
+            _ => self.last_seq()?,
+        };
+        let newest = if query.durable { newest.min(self.durable_seq()) } else { newest };
+        match newest {
+            None => query.limit = Some(0),
+            Some(newest) => query.up_to = Some(query.up_to.map_or(newest, |up_to| up_to.min(newest))),
         }
         let head = query.aggregate_id.as_deref().map(|id| self.head(id)).transpose()?;
         if head == Some(None) {
@@ -202,13 +216,13 @@ impl Log {
         self.scan(query, head.flatten())
     }
 
-    /// As [`Log::read`], but the scan may be asked again for what is committed later: across segments, the writer's
-    /// death and the next writer.
+    /// As [`Log::read`], forward, but the scan may be asked again for what is committed later: across segments, the
+    /// writer's death and the next writer.
     ///
     /// # Errors
     /// As [`Log::read`].
     pub fn follow(&self, query: Query) -> Result<Scan> {
-        self.scan(query, None)
+        self.scan(Query { direction: Direction::Forward, ..query }, None)
     }
 
     fn scan(&self, query: Query, head: Option<Head>) -> Result<Scan> {

@@ -17,7 +17,7 @@ use super::{
     wait::{Timeout, in_slices},
 };
 use crate::{
-    config::{Durability, Patience},
+    config::{Durability, Expected, Patience},
     error::Error,
     format::{Codec, NewEvent},
     log::Appended,
@@ -85,15 +85,18 @@ impl PyLog {
         Ok(appended)
     }
 
-    /// Appends all of `events` or none, and settles.
+    /// Appends all of `events` or none, if all of `expected` is met, and settles.
     pub(super) fn append_batch(
         &self,
         py: Python<'_>,
         events: &[NewEvent<'_>],
+        expected: &[(&str, Expected)],
         durability: Option<Durability>,
     ) -> PyResult<Vec<PyReceipt>> {
-        let outcome = match self.engine.append_many(events, first_patience()) {
-            Err(Error::WouldBlock) => py.detach(|| self.engine.append_many(events, Patience::Wait)),
+        let outcome = match self.engine.append_checked(events, expected, first_patience()) {
+            Err(Error::WouldBlock) => {
+                py.detach(|| self.engine.append_checked(events, expected, Patience::Wait))
+            }
             outcome => outcome,
         };
         let appended = raised(py, outcome)?;

@@ -7,9 +7,9 @@ use pyo3::{prelude::*, types::PyString};
 
 use super::{
     arguments::{Arguments, DurabilityChoice, EventTime, Payload, Source, Tags, Text},
-    batch,
+    batch::{self, Terms},
     event::PyEvent,
-    expected::ExpectedVersion,
+    expected::{ExpectedVersion, ExpectedVersions},
     log::PyLog,
     origin::schema_check,
     payload::{Encoding, Given},
@@ -94,14 +94,16 @@ impl PyLog {
         self.append_payload(py, payload, &arguments, durability.0)
     }
 
-    /// Append all or nothing: pairs of type and data, or mappings with the keywords of `append`.
+    /// Append all or nothing: pairs of type and data, or mappings with the keywords of `append`. `expected` says which
+    /// version aggregates have before the batch.
     #[pyo3(
         signature = (
             events, *, source = Source::default(), correlation_id = None, causation_id = None, aggregate_id = None,
-            tags = Tags::default(), schema_version = None, durability = DurabilityChoice(None)
+            tags = Tags::default(), schema_version = None, expected = ExpectedVersions::default(),
+            durability = DurabilityChoice(None)
         ),
         text_signature = "($self, events, *, source='', correlation_id=None, causation_id=None, \
-            aggregate_id=None, tags=None, schema_version=None, durability=None)"
+            aggregate_id=None, tags=None, schema_version=None, expected=None, durability=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
     fn append_many<'py>(
@@ -113,6 +115,7 @@ impl PyLog {
         aggregate_id: Text<'py>,
         tags: Tags<'py>,
         schema_version: Text<'py>,
+        expected: ExpectedVersions<'py>,
         durability: DurabilityChoice,
     ) -> PyResult<Vec<PyReceipt>> {
         let defaults = Arguments {
@@ -128,7 +131,7 @@ impl PyLog {
             expected_version: ExpectedVersion::default(),
             schema: SchemaCheck::Unchecked,
         };
-        batch::append(self, events, &defaults, durability.0)
+        batch::append(self, events, &Terms { defaults, expected, durability: durability.0 })
     }
 
     /// The bus's append: commits without waiting for durability and returns the live event.

@@ -73,7 +73,7 @@ impl Arguments<'_> {
 }
 
 /// The UTF-8 of `value`, which Python caches in the object. `EncodeError` for a lone surrogate.
-fn text<'a>(name: &str, value: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+pub fn text<'a>(name: &str, value: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     value.to_str().map_err(|error| encode_error(value.py(), name, &error.value(value.py()).to_string()))
 }
 

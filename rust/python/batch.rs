@@ -12,6 +12,7 @@ use pyo3::{
 use super::{
     arguments::{Arguments, Payload},
     encode::{self, Encoded, NonFinite},
+    expected::ExpectedVersions,
     log::PyLog,
     receipt::PyReceipt,
 };
@@ -23,14 +24,18 @@ struct Draft<'py> {
     encoded: Encoded<'py>,
 }
 
-/// Appends `events` with `defaults` for what they do not say.
-pub fn append<'py>(
-    log: &PyLog,
-    events: &Bound<'py, PyAny>,
-    defaults: &Arguments<'py>,
-    durability: Option<Durability>,
-) -> PyResult<Vec<PyReceipt>> {
-    let drafts = drafts(events, defaults, log.non_finite)?;
+/// What is said once for a whole batch.
+pub struct Terms<'py> {
+    /// For what its events do not say.
+    pub defaults: Arguments<'py>,
+    pub expected: ExpectedVersions<'py>,
+    pub durability: Option<Durability>,
+}
+
+/// Appends all of `events` or none.
+pub fn append<'py>(log: &PyLog, events: &Bound<'py, PyAny>, terms: &Terms<'py>) -> PyResult<Vec<PyReceipt>> {
+    let expected = terms.expected.borrow()?;
+    let drafts = drafts(events, &terms.defaults, log.non_finite)?;
     let tags = drafts.iter().map(|draft| draft.arguments.tags.borrow()).collect::<PyResult<Vec<_>>>()?;
     let new_events = drafts.iter().zip(&tags).map(|(draft, tags)| {
         let bytes = draft.encoded.bytes.as_bytes();
@@ -38,7 +43,7 @@ pub fn append<'py>(
         draft.arguments.new_event(payload, tags)
     });
     let new_events = new_events.collect::<PyResult<Vec<_>>>()?;
-    log.append_batch(events.py(), &new_events, durability)
+    log.append_batch(events.py(), &new_events, &expected, terms.durability)
 }
 
 fn drafts<'py>(

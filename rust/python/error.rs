@@ -9,7 +9,7 @@ use pyo3::{exceptions::PyFileNotFoundError, prelude::*, sync::PyOnceLock, types:
 use rustix::io::Errno;
 
 use super::expected::PyExpected;
-use crate::error::{Committed, Error};
+use crate::error::{Committed, Conflict, Error};
 
 /// Longest path that a message shows whole; a screen's width is what a reader takes in.
 const SHOWN_PATH_CHARS: usize = 80;
@@ -59,13 +59,11 @@ fn build(py: Python<'_>, error: Error) -> PyResult<PyErr> {
             Draft::new(py, "LimitError").with("what", what)?.with("got", got)?.with("limit", limit)?
         }
         Error::Config { problems } => Draft::new(py, "ConfigError").with("problems", problems)?,
-        Error::Conflict { aggregate_id, expected, actual, seq, event_type } => {
-            Draft::new(py, "VersionConflictError")
-                .with("aggregate_id", aggregate_id)?
-                .with("expected", PyExpected::show(py, expected)?)?
-                .with("actual", actual)?
-                .with("conflicting_seq", seq)?
-                .with("conflicting_type", event_type)?
+        Error::Conflict { conflicts } => {
+            let all =
+                conflicts.iter().map(|conflict| fields_of(py, conflict)).collect::<PyResult<Vec<_>>>()?;
+            let first = all.first().map_or_else(|| Ok(PyDict::new(py)), PyDictMethods::copy)?;
+            Draft { class: "VersionConflictError", fields: first }.with("conflicts", all)?
         }
         Error::Truncated { first_seq } => Draft::new(py, "TruncatedError").with("first_seq", first_seq)?,
         Error::ReadOnly { path } => Draft::refused(py, Errno::BADF, &path)?,
@@ -79,6 +77,16 @@ fn build(py: Python<'_>, error: Error) -> PyResult<PyErr> {
         }
     };
     Ok(draft.raised(&message))
+}
+
+fn fields_of<'py>(py: Python<'py>, conflict: &Conflict) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("aggregate_id", &conflict.aggregate_id)?;
+    fields.set_item("expected", PyExpected::show(py, conflict.expected)?)?;
+    fields.set_item("actual", conflict.actual)?;
+    fields.set_item("conflicting_seq", conflict.seq)?;
+    fields.set_item("conflicting_type", conflict.event_type.as_deref())?;
+    Ok(fields)
 }
 
 /// An error in the making: its class and its fields.

@@ -9,7 +9,7 @@ use pyo3::{
     PyTraverseError, PyVisit, intern,
     prelude::*,
     pyclass::CompareOp,
-    types::{PyBytes, PyDict, PyType},
+    types::{PyBytes, PyDict, PyString, PyType},
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     hooks::hooks,
     origin::{Origin, codec_name, schema_valid},
     pickle,
+    presented::{self, Presented},
 };
 
 /// One event: made by a user, published live, or read from a log. Behaves as a dataclass.
@@ -25,6 +26,8 @@ pub struct PyEvent {
     pub(super) fields: Mutex<Fields>,
     /// Empty for an event that was never stored.
     pub(super) origin: OnceLock<Origin>,
+    /// Empty but for an event that an upcaster made of a stored one.
+    pub(super) presented: OnceLock<Box<Presented>>,
 }
 
 #[pymethods]
@@ -52,7 +55,7 @@ impl PyEvent {
             metadata: Some(metadata),
             ..Fields::default()
         };
-        Ok(Self { fields: Mutex::new(fields), origin: OnceLock::new() })
+        Ok(Self { fields: Mutex::new(fields), origin: OnceLock::new(), presented: OnceLock::new() })
     }
 
     #[getter(event_type)]
@@ -153,6 +156,9 @@ impl PyEvent {
     /// Schema version of the data; "1.0.0" where the publisher stated none.
     #[getter]
     fn schema_version<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(shown) = slf.get().presented() {
+            return Ok(shown.schema_version.bind(slf.py()).clone().into_any());
+        }
         fact(slf, intern!(slf.py(), "schema_version"), |origin| origin.schema_version(slf.py()).map(Some))
     }
 
@@ -201,6 +207,30 @@ impl PyEvent {
     #[getter]
     fn schema_valid(&self) -> PyResult<Option<bool>> {
         Ok(self.place()?.and_then(|place| schema_valid(place.schema)))
+    }
+
+    /// Which of several parts of a stored event this is, from 0; `None` where it is the whole.
+    #[getter]
+    fn part(&self) -> Option<u32> {
+        self.presented().and_then(|shown| shown.part)
+    }
+
+    /// The event as it was stored; the event itself unless an upcaster made it.
+    #[getter(stored)]
+    fn get_stored<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        presented::stored(slf)
+    }
+
+    /// A new event with every stored fact of this one and other data. `ValueError` for one that was never stored.
+    #[pyo3(signature = (data, schema_version, part, event_type = None))]
+    fn _presented(
+        slf: &Bound<'_, Self>,
+        data: Py<PyAny>,
+        schema_version: Bound<'_, PyString>,
+        part: Option<u32>,
+        event_type: Option<Bound<'_, PyString>>,
+    ) -> PyResult<Self> {
+        presented::present(slf, data, schema_version, part, event_type)
     }
 
     /// The event reached its handler through a replay.
@@ -260,7 +290,9 @@ impl PyEvent {
         let class = slf.get_type().name()?.to_string();
         let kind = event_type(slf)?.str()?.to_string();
         if let Some(origin) = this.origin() {
-            return Ok(format!("<{class} {kind} seq={} id={}>", origin.seq(), origin.event_id(py)?));
+            let part = this.presented().and_then(|shown| shown.part);
+            let part = part.map_or_else(String::new, |part| format!(" part={part}"));
+            return Ok(format!("<{class} {kind} seq={}{part} id={}>", origin.seq(), origin.event_id(py)?));
         }
         let id = match this.known(py, |fields| &mut fields.metadata) {
             Some(metadata) => metadata.getattr_opt(intern!(py, "event_id"))?,
@@ -287,7 +319,7 @@ impl PyEvent {
         for field in [&fields.event_type, &fields.data, &fields.metadata, &fields.status] {
             visit.call(field)?;
         }
-        Ok(())
+        visit.call(&fields.stored)
     }
 
     fn __clear__(&self) {

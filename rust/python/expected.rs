@@ -1,13 +1,14 @@
-//! What an append expects of its aggregate, as Python says it: three constants, or an exact version.
+//! What an append expects of aggregates, as Python says it: three constants, or an exact version.
 //!
 //! Owns that translation, both ways. The check itself is the engine's.
 
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     prelude::*,
-    types::{PyBool, PyEllipsis, PyInt},
+    types::{PyBool, PyEllipsis, PyInt, PyMapping, PyString},
 };
 
+use super::arguments::text;
 use crate::config::Expected;
 
 /// What an append expects of its aggregate; an `int` stands for an exact version.
@@ -81,5 +82,40 @@ impl FromPyObject<'_, '_> for ExpectedVersion {
         }
         let kind = value.get_type().name()?;
         Err(PyTypeError::new_err(format!("expected_version is an Expected or an int, not {kind}")))
+    }
+}
+
+/// The argument `expected` of a batch: a mapping of aggregate ids to what is expected of each, copied.
+#[derive(Clone, Default)]
+pub struct ExpectedVersions<'py>(Vec<(Bound<'py, PyString>, Expected)>);
+
+impl<'py> FromPyObject<'_, 'py> for ExpectedVersions<'py> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Self::default());
+        }
+        let Ok(mapping) = value.cast::<PyMapping>() else {
+            let kind = value.get_type().name()?;
+            let what = "expected is a mapping of aggregate ids to an Expected or an int each";
+            return Err(PyTypeError::new_err(format!("{what}, not {kind}")));
+        };
+        let pairs = mapping.items()?.into_iter().map(|pair| {
+            let (id, version) = pair.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
+            let expected = version.extract::<ExpectedVersion>().inspect_err(|error| {
+                // An exception without room for notes is as good without.
+                drop(error.add_note(pair.py(), format!("expected of aggregate {id}")));
+            })?;
+            Ok((id, expected.0))
+        });
+        pairs.collect::<PyResult<_>>().map(Self)
+    }
+}
+
+impl ExpectedVersions<'_> {
+    /// The texts, borrowed for the time of an append.
+    pub fn borrow(&self) -> PyResult<Vec<(&str, Expected)>> {
+        self.0.iter().map(|(id, expected)| Ok((text("expected", id)?, *expected))).collect()
     }
 }

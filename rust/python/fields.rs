@@ -13,6 +13,7 @@ use super::{
     event::PyEvent,
     hooks::hooks,
     origin::{Origin, Place},
+    presented::Presented,
 };
 use crate::format::Codec;
 
@@ -25,6 +26,8 @@ pub struct Fields {
     /// The bus's view of the delivery; `None` is pending.
     pub status: Option<Py<PyAny>>,
     pub is_replay: bool,
+    /// What an event that an upcaster made was made of.
+    pub stored: Option<Py<PyEvent>>,
 }
 
 /// One of the fields that are made at the first touch.
@@ -33,17 +36,22 @@ pub type Slot = fn(&mut Fields) -> &mut Option<Py<PyAny>>;
 impl PyEvent {
     /// An event read from a log.
     pub fn stored(origin: Origin) -> Self {
-        Self { fields: Mutex::default(), origin: OnceLock::from(origin) }
+        Self { fields: Mutex::default(), origin: OnceLock::from(origin), presented: OnceLock::new() }
     }
 
     /// An event published just now. Without `data` it is decoded from the stored bytes when touched.
     pub fn live(origin: Origin, event_type: Option<Py<PyAny>>, data: Option<Py<PyAny>>) -> Self {
         let fields = Fields { event_type, data, ..Fields::default() };
-        Self { fields: Mutex::new(fields), origin: OnceLock::from(origin) }
+        Self { fields: Mutex::new(fields), origin: OnceLock::from(origin), presented: OnceLock::new() }
     }
 
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.get()
+    }
+
+    /// What it says otherwise than its record, if an upcaster made it.
+    pub fn presented(&self) -> Option<&Presented> {
+        self.presented.get().map(AsRef::as_ref)
     }
 
     /// Gives an event that was just made its place in a log; one that has a place keeps it.
@@ -85,7 +93,11 @@ pub fn event_type<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny
         return Ok(known);
     }
     let Some(origin) = this.origin() else { return Ok(py.None().into_bound(py)) };
-    let made = registered(&origin.event_type(py)?)?;
+    let text = match this.presented().and_then(|shown| shown.event_type.as_ref()) {
+        Some(text) => text.bind(py).clone(),
+        None => origin.event_type(py)?,
+    };
+    let made = registered(&text)?;
     Ok(this.fill(|fields| &mut fields.event_type, &made))
 }
 

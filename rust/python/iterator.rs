@@ -43,7 +43,7 @@ pub enum AtEnd {
     Wait(Timeout),
 }
 
-/// Iterator over stored events, in the order of the log. Reads ahead with the GIL released.
+/// Iterator over stored events, in the order of the log or against it. Reads ahead with the GIL released.
 #[pyclass(name = "EventIterator", module = "aresbus._core", frozen)]
 pub struct PyEventIterator {
     ahead: Mutex<Ahead>,
@@ -103,10 +103,10 @@ impl Ahead {
         }
     }
 
-    /// Everything before the next event in the queue was handed out or did not match.
+    /// Everything on the way to the next event in the queue was handed out or did not match.
     fn position(&self) -> Option<u64> {
         match self.queue.front() {
-            Some(next) => next.fixed.seq.checked_sub(1),
+            Some(next) => self.scan.position_before(next.fixed.seq),
             None => self.scan.position(),
         }
     }
@@ -183,7 +183,7 @@ impl PyEventIterator {
         }
     }
 
-    /// `seq` up to which everything was examined, matching or not; `None` before the first.
+    /// `seq` up to which (backward: down to which) everything was examined, matching or not; `None` before the first.
     #[getter]
     fn position(&self) -> Option<u64> {
         Some(self.position.load(Ordering::Acquire)).filter(|position| *position != NO_POSITION)

@@ -6,7 +6,8 @@
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `wait`: appending, waiting;
 //! * `receipt`: what an append returns;
 //! * `read_calls`, `query`, `iterator`: reading;
-//! * `origin`, `fields`, `event`, `pickle`: what an event knows, makes on demand, is, and how it travels;
+//! * `origin`, `fields`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
+//!   and how it travels;
 //! * `hooks`, `report`, `clock`, `fork`, `error`: what Python owns, dicts, time, forks, exceptions;
 //! * `capi`: which interpreter is this.
 //!
@@ -32,6 +33,7 @@ mod opening;
 mod origin;
 mod payload;
 mod pickle;
+mod presented;
 mod query;
 mod read_calls;
 mod receipt;
@@ -75,7 +77,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ));
     }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
     module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
     module.add("FORMAT_VERSION", format::FORMAT_VERSION)?;
     module.add("MAX_TEXT_BYTES", format::MAX_TEXT_BYTES)?;

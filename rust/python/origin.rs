@@ -5,6 +5,8 @@
 //! Invariants: nothing here changes once made; nothing points into the log; no Python object here can be part
 //! of a reference cycle.
 
+use std::sync::Arc;
+
 use pyo3::{
     exceptions::PyRuntimeError,
     prelude::*,
@@ -21,12 +23,13 @@ use crate::{
 /// Schema version of an event whose publisher stated none (docs/format.md).
 const DEFAULT_SCHEMA_VERSION: &str = "1.0.0";
 
-/// A stored event's facts.
+/// A stored event's facts; clones share them.
+#[derive(Clone)]
 pub enum Origin {
     /// Read from the log.
     Record(StoredEvent),
     /// Published just now, or unpickled.
-    Facts(Box<Facts>),
+    Facts(Arc<Facts>),
 }
 
 /// Positions, times and marks of a stored event.
@@ -78,7 +81,7 @@ impl Origin {
             schema: arguments.schema,
         };
         let tags = arguments.tags.0.into_iter();
-        Ok(Self::Facts(Box::new(Facts {
+        Ok(Self::Facts(Arc::new(Facts {
             place,
             event_id: appended.event_id.clone(),
             event_type: exact(arguments.event_type)?,
@@ -236,7 +239,7 @@ pub struct Pickled {
 
 impl Pickled {
     pub fn into_origin(self) -> Origin {
-        Origin::Facts(Box::new(Facts {
+        Origin::Facts(Arc::new(Facts {
             place: Place {
                 seq: self.seq,
                 ts_ns: self.ts_ns,
@@ -316,7 +319,7 @@ pub fn schema_check(valid: Option<bool>) -> SchemaCheck {
 }
 
 /// A `str` itself, or the text of an instance of a subclass, which might refer to anything.
-fn exact(text: Bound<'_, PyString>) -> PyResult<Py<PyString>> {
+pub fn exact(text: Bound<'_, PyString>) -> PyResult<Py<PyString>> {
     if text.is_exact_instance_of::<PyString>() {
         return Ok(text.unbind());
     }

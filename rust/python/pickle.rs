@@ -14,13 +14,15 @@ use super::{
     event::PyEvent,
     fields::{self, Fields},
     origin::Pickled,
+    presented::{self, PresentedState},
 };
 
 /// A field in a pickle: a tuple of one, or None for one that was never touched.
 type Cell = Option<(Py<PyAny>,)>;
 
-/// Type, data, metadata, status, whether it is a replay, and what `object.__getstate__` says of a subclass.
-pub type State = (Cell, Cell, Cell, Option<Py<PyAny>>, bool, Option<Py<PyAny>>);
+/// Type, data, metadata, status, whether it is a replay, what `object.__getstate__` says of a subclass, and what an event
+/// that an upcaster made was made of.
+pub type State = (Cell, Cell, Cell, Option<Py<PyAny>>, bool, Option<Py<PyAny>>, Option<PresentedState>);
 
 /// Public by name alone: what a pickle calls to make an event of class `cls`.
 #[pyfunction]
@@ -52,15 +54,22 @@ pub fn reduce<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
     let py = event.py();
     // From the module, so that pickle finds the very same object under its name.
     let function = py.import("aresbus._core")?.getattr(intern!(py, "_restore_event"))?;
-    let facts = event.get().origin().map(|origin| origin.pickled(py)).transpose()?;
+    let facts = facts_of(event)?;
     let arguments = (event.get_type(), facts);
     Ok((function, arguments, state_of(event)?).into_pyobject(py)?.into_any())
+}
+
+/// The facts of a stored event. A presentation shares those of its stored event, which its state has.
+fn facts_of(event: &Bound<'_, PyEvent>) -> PyResult<Option<Pickled>> {
+    let origin = event.get().origin().filter(|_| event.get().presented().is_none());
+    origin.map(|origin| origin.pickled(event.py())).transpose()
 }
 
 fn state_of(event: &Bound<'_, PyEvent>) -> PyResult<State> {
     let py = event.py();
     // Of the base class there is nothing to tell; a subclass may keep attributes.
     let of_subclass = event.call_method0(intern!(py, "__getstate__"))?;
+    let presented = presented::state_of(event);
     let fields = event.get().fields();
     let copy = |field: &Option<Py<PyAny>>| field.as_ref().map(|value| value.clone_ref(py));
     let cell = |field: &Option<Py<PyAny>>| copy(field).map(|value| (value,));
@@ -72,12 +81,14 @@ fn state_of(event: &Bound<'_, PyEvent>) -> PyResult<State> {
         copy(&fields.status),
         fields.is_replay,
         of_subclass,
+        presented,
     ))
 }
 
 /// What `__setstate__` does.
 pub fn set_state(event: &Bound<'_, PyEvent>, state: State) -> PyResult<()> {
-    let (event_type, data, metadata, status, is_replay, of_subclass) = state;
+    let (event_type, data, metadata, status, is_replay, of_subclass, presented) = state;
+    let stored = presented.map(|presented| presented::restore(event, presented));
     let replaced = {
         let mut fields = event.get().fields();
         std::mem::replace(
@@ -88,6 +99,7 @@ pub fn set_state(event: &Bound<'_, PyEvent>, state: State) -> PyResult<()> {
                 metadata: metadata.map(|(value,)| value),
                 status,
                 is_replay,
+                stored,
             },
         )
     };
@@ -115,8 +127,7 @@ fn set_attributes(event: &Bound<'_, PyEvent>, kept: &Bound<'_, PyAny>) -> PyResu
 pub fn shallow_copy<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
     fields::data(event)?;
     fields::metadata(event)?;
-    let facts = event.get().origin().map(|origin| origin.pickled(event.py())).transpose()?;
-    let copy = restore(&event.get_type(), facts)?;
+    let copy = restore(&event.get_type(), facts_of(event)?)?;
     copy.call_method1(intern!(event.py(), "__setstate__"), (state_of(event)?,))?;
     Ok(copy.into_any())
 }

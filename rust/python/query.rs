@@ -1,6 +1,7 @@
 //! The arguments of a read, from Python's hands to the engine's [`Query`].
 //!
-//! Owns positions, times and type lists: what is accepted, and what an error says. What matches is the engine's.
+//! Owns positions, times, types, tags and the direction: what is accepted, and what an error says. What matches is the
+//! engine's.
 
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
@@ -10,8 +11,8 @@ use pyo3::{
     types::{PyBool, PyDateTime, PyDelta, PyDeltaAccess, PyInt, PyString, PyTzInfo},
 };
 
-use super::error::config_error;
-use crate::scan::TimeOf;
+use super::{arguments::Tags, error::config_error};
+use crate::scan::{Direction, TimeOf};
 
 const NS_PER_US: i64 = 1_000;
 const US_PER_SECOND: i64 = 1_000_000;
@@ -108,6 +109,39 @@ impl FromPyObject<'_, '_> for Types {
             Ok(one.cast::<PyString>()?.to_str()?.to_owned())
         });
         types.collect::<PyResult<_>>().map(|types| Self(Some(types)))
+    }
+}
+
+/// The argument `tags` of a read: a mapping of text to text, all of which must match; None or empty for all events.
+#[derive(Clone, Default)]
+pub struct WantedTags(pub Vec<(String, String)>);
+
+impl FromPyObject<'_, '_> for WantedTags {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let given = value.extract::<Tags<'_>>()?.0.into_iter();
+        let wanted = given.map(|(key, value)| Ok((key.to_str()?.to_owned(), value.to_str()?.to_owned())));
+        wanted.collect::<PyResult<_>>().map(Self)
+    }
+}
+
+/// The argument `direction`: whether the oldest event comes first, or the newest.
+#[derive(Clone, Copy)]
+pub struct DirectionChoice(pub Direction);
+
+impl FromPyObject<'_, '_> for DirectionChoice {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match value.cast::<PyString>()?.to_str()? {
+            "forward" => Ok(Self(Direction::Forward)),
+            "backward" => Ok(Self(Direction::Backward)),
+            other => {
+                let problem = format!("direction is {other:?}, it takes \"forward\" or \"backward\"");
+                Err(config_error(value.py(), vec![problem]))
+            }
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use super::{
     error::raised,
     iterator::{AtEnd, PyEventIterator},
     log::PyLog,
-    query::{Count, Moment, TimeChoice, Types},
+    query::{Count, DirectionChoice, Moment, TimeChoice, Types, WantedTags},
     wait::{Timeout, in_slices},
 };
-use crate::scan::{Query, TimeOf};
+use crate::scan::{Direction, Query, TimeOf};
 
 impl PyLog {
     fn iterate(&self, py: Python<'_>, query: Query, at_end: AtEnd) -> PyResult<PyEventIterator> {
@@ -34,10 +34,12 @@ impl PyLog {
         signature = (
             after = Count(None), up_to = Count(None), since = Moment(None), until = Moment(None), *,
             time = TimeChoice(TimeOf::Append), limit = Count(None), types = Types(None), aggregate_id = None,
-            durable = false
+            correlation_id = None, source = None, tags = WantedTags::default(),
+            direction = DirectionChoice(Direction::Forward), durable = false
         ),
         text_signature = "($self, after=None, up_to=None, since=None, until=None, *, time='append', limit=None, \
-            types=None, aggregate_id=None, durable=False)"
+            types=None, aggregate_id=None, correlation_id=None, source=None, tags=None, direction='forward', \
+            durable=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
     fn read(
@@ -51,6 +53,10 @@ impl PyLog {
         limit: Count,
         types: Types,
         aggregate_id: Option<String>,
+        correlation_id: Option<String>,
+        source: Option<String>,
+        tags: WantedTags,
+        direction: DirectionChoice,
         durable: bool,
     ) -> PyResult<PyEventIterator> {
         let query = Query {
@@ -62,6 +68,10 @@ impl PyLog {
             limit: limit.0,
             types: types.0,
             aggregate_id,
+            correlation_id,
+            source,
+            tags: tags.0,
+            direction: direction.0,
             durable,
         };
         self.iterate(py, query, AtEnd::Stop)
@@ -70,19 +80,33 @@ impl PyLog {
     /// As `read`, but at the end waits for the next event: across segments, the writer's death and the next writer.
     #[pyo3(
         signature = (
-            after = Count(None), *, types = Types(None), aggregate_id = None, timeout = Timeout(None)
+            after = Count(None), *, types = Types(None), aggregate_id = None, correlation_id = None, source = None,
+            tags = WantedTags::default(), timeout = Timeout(None)
         ),
-        text_signature = "($self, after=None, *, types=None, aggregate_id=None, timeout=None)"
+        text_signature = "($self, after=None, *, types=None, aggregate_id=None, correlation_id=None, source=None, \
+            tags=None, timeout=None)"
     )]
+    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
     fn follow(
         &self,
         py: Python<'_>,
         after: Count,
         types: Types,
         aggregate_id: Option<String>,
+        correlation_id: Option<String>,
+        source: Option<String>,
+        tags: WantedTags,
         timeout: Timeout,
     ) -> PyResult<PyEventIterator> {
-        let query = Query { after: after.0, types: types.0, aggregate_id, ..Query::default() };
+        let query = Query {
+            after: after.0,
+            types: types.0,
+            aggregate_id,
+            correlation_id,
+            source,
+            tags: tags.0,
+            ..Query::default()
+        };
         self.iterate(py, query, AtEnd::Wait(timeout))
     }
 

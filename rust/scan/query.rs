@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::format::RecordView;
+use crate::format::{IdView, RecordView};
 
 /// Which time a time filter means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,7 +16,17 @@ pub enum TimeOf {
     Event,
 }
 
-/// What to read. The default is everything.
+/// Which end of the range comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// The oldest event.
+    #[default]
+    Forward,
+    /// The newest.
+    Backward,
+}
+
+/// What to read. The default is everything, in the order of the log.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     /// Exclusive; `None`: from the oldest event kept.
@@ -29,25 +39,61 @@ pub struct Query {
     pub until: Option<i64>,
     /// Which time the two mean. Times may step back: each event is tested (no bisection).
     pub time: TimeOf,
-    /// At most so many events.
+    /// At most so many events, counted from where the read begins.
     pub limit: Option<u64>,
-    /// Only these types.
+    /// Only these types; a text that ends in `*` stands for every type that begins with what is before it.
     pub types: Option<Vec<String>>,
     /// Only this aggregate.
     pub aggregate_id: Option<String>,
+    /// Only this conversation.
+    pub correlation_id: Option<String>,
+    /// Only this source; an empty text: only where none was given.
+    pub source: Option<String>,
+    /// Only events that have each of these tags with this value.
+    pub tags: Vec<(String, String)>,
+    /// Newest or oldest event first.
+    pub direction: Direction,
     /// Only what is durable at the start of the read.
     pub durable: bool,
 }
 
-/// What is left of a query once its beginning and its limit are taken care of.
+/// What is left of a query once its beginning, its direction and its limit are taken care of.
 pub(super) struct Filter {
     /// Inclusive.
     pub up_to: Option<u64>,
     since: Option<i64>,
     until: Option<i64>,
     time: TimeOf,
-    types: Option<HashSet<String>>,
+    types: Option<Types>,
     aggregate_id: Option<String>,
+    correlation_id: Option<String>,
+    source: Option<String>,
+    tags: Vec<(String, String)>,
+}
+
+/// Types by their whole text or by their beginning.
+struct Types {
+    whole: HashSet<String>,
+    beginnings: Vec<String>,
+}
+
+impl Types {
+    /// A type whose own text ends in `*` begins with what is before it, so each text accepts itself too.
+    fn of(texts: Vec<String>) -> Self {
+        let mut types = Self { whole: HashSet::new(), beginnings: Vec::new() };
+        for text in texts {
+            match text.strip_suffix('*') {
+                Some(beginning) => types.beginnings.push(beginning.to_owned()),
+                None => drop(types.whole.insert(text)),
+            }
+        }
+        types
+    }
+
+    fn accept(&self, event_type: &str) -> bool {
+        self.whole.contains(event_type)
+            || self.beginnings.iter().any(|beginning| event_type.starts_with(beginning.as_str()))
+    }
 }
 
 impl Filter {
@@ -57,8 +103,11 @@ impl Filter {
             since: query.since,
             until: query.until,
             time: query.time,
-            types: query.types.map(|types| types.into_iter().collect()),
+            types: query.types.map(Types::of),
             aggregate_id: query.aggregate_id,
+            correlation_id: query.correlation_id,
+            source: query.source,
+            tags: query.tags,
         }
     }
 
@@ -67,11 +116,21 @@ impl Filter {
             TimeOf::Append => view.fixed.ts_ns,
             TimeOf::Event => view.event_time_ns.unwrap_or(view.fixed.ts_ns),
         };
-        let is_wanted_aggregate =
-            |wanted: &String| view.aggregate_id.is_some_and(|id| id.with_text(|text| text == wanted));
         self.since.is_none_or(|since| time >= since)
             && self.until.is_none_or(|until| time < until)
-            && self.types.as_ref().is_none_or(|types| types.contains(view.event_type))
-            && self.aggregate_id.as_ref().is_none_or(is_wanted_aggregate)
+            && self.types.as_ref().is_none_or(|types| types.accept(view.event_type))
+            && self.source.as_ref().is_none_or(|source| source == view.source)
+            && is_wanted(self.aggregate_id.as_deref(), view.aggregate_id)
+            && is_wanted(self.correlation_id.as_deref(), view.correlation_id)
+            && self.tags.iter().all(|(key, value)| has_tag(view, key, value))
     }
+}
+
+fn is_wanted(wanted: Option<&str>, id: Option<IdView<'_>>) -> bool {
+    wanted.is_none_or(|wanted| id.is_some_and(|id| id.with_text(|text| text == wanted)))
+}
+
+/// Of a key that was given twice the last value counts, as in the dict that Python makes of tags.
+fn has_tag(view: &RecordView<'_>, key: &str, value: &str) -> bool {
+    view.tags().filter(|(given, _)| *given == key).last().is_some_and(|(_, given)| given == value)
 }

@@ -1,7 +1,8 @@
 //! The writer: everything that happens to the newest segment.
 //!
 //! [`Tail`] joins the parts, each of which has one lock or none:
-//! * [`heads`]: newest event of each aggregate, and what an append may expect of it;
+//! * [`heads`]: newest event of each aggregate;
+//! * [`checks`]: which of the expectations fail;
 //! * [`write`]: the appending thread's part, under the tail lock;
 //! * [`roll`]: entering the next segment, and preparing it;
 //! * [`commit`]: the committed position, published without a lock;
@@ -11,6 +12,7 @@
 //! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`
 //! and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
 
+mod checks;
 mod commit;
 mod dictionary;
 mod heads;
@@ -31,10 +33,10 @@ pub use write::Appended;
 
 use crate::{
     clock::Clock,
-    config::{Durability, Keeper, Options, Patience},
+    config::{Durability, Expected, Keeper, Options, Patience},
     error::{Error, Result},
     format::{
-        NewEvent,
+        NewEvent, check_aggregate_id,
         meta::{Mark, Meta},
     },
     map::WriteMap,
@@ -168,14 +170,22 @@ impl Tail {
     /// Appends all of `events` or none (R7).
     ///
     /// # Errors
-    /// See [`crate::log::Log::append_many`].
-    pub fn append_many(&self, events: &[NewEvent<'_>], patience: Patience) -> Result<Vec<Appended>> {
+    /// See [`crate::log::Log::append_checked`].
+    pub fn append_many(
+        &self,
+        events: &[NewEvent<'_>],
+        expected: &[(&str, Expected)],
+        patience: Patience,
+    ) -> Result<Vec<Appended>> {
         for event in events {
             event.check()?;
         }
+        for (id, _) in expected {
+            check_aggregate_id(id)?;
+        }
         let mut writer = self.lock_writer(patience)?;
         self.refuse_if_unwell()?;
-        let appended = writer.append_batch(self, events, self.clock.now_ns(), patience)?;
+        let appended = writer.append_batch(self, events, expected, self.clock.now_ns(), patience)?;
         let lossy = events.iter().filter(|event| event.lossy).count() as u64;
         self.counters.lossy.fetch_add(lossy, Ordering::Relaxed);
         Ok(appended)

@@ -10,12 +10,13 @@ use hashbrown::HashMap;
 
 use super::{
     CommittedPosition, Head, Heads, Tail,
+    checks::Checks,
     dictionary::{Dictionary, Missing},
     ids::IdMaker,
 };
 use crate::{
     clock::utc_day,
-    config::Patience,
+    config::{Expected, Patience},
     error::{Error, Result},
     format::{
         EventId, IdView, Identity, NO_SEQ, NewEvent, RECORD_FIXED_BYTES, RecordPlan, batch_head,
@@ -94,6 +95,14 @@ impl Active {
     }
 }
 
+/// Versions inside a batch count on each other, yet are the log's only once it is committed.
+struct BatchPlan<'a> {
+    /// The head that each event replaces.
+    heads: Vec<Option<Head>>,
+    /// The heads after all of them.
+    overlay: HashMap<&'a str, Head>,
+}
+
 /// Everything behind the tail lock.
 pub(super) struct Writer {
     pub active: Active,
@@ -128,7 +137,9 @@ impl Writer {
     ) -> Result<Appended> {
         self.refuse_beyond_last_position(1)?;
         let head = event.aggregate_id.and_then(|id| self.heads.get(id));
-        expect(event, head)?;
+        let mut checks = Checks::default();
+        checks.hold(event.aggregate_id, event.expected, head, true);
+        checks.outcome()?;
         self.make_room(tail, std::slice::from_ref(event), false, now_ns, patience)?;
         let event_id = self.id_for(event, now_ns)?;
         let identity = self.identity(now_ns, head);
@@ -145,32 +156,23 @@ impl Writer {
         Ok(appended(event, event_id, &identity))
     }
 
-    /// Appends all events behind one head record, whose commit word goes last (R7).
+    /// Appends all events behind one head record, whose commit word goes last (R7). `expected` is held against the log as it
+    /// is before the batch.
     pub fn append_batch(
         &mut self,
         tail: &Tail,
         events: &[NewEvent<'_>],
+        expected: &[(&str, Expected)],
         now_ns: i64,
         patience: Patience,
     ) -> Result<Vec<Appended>> {
+        self.refuse_beyond_last_position(events.len())?;
+        let BatchPlan { heads, overlay } = self.plan_heads(events, expected)?;
         if events.is_empty() {
             return Ok(Vec::new());
         }
         if is_planted(Bug::BatchNotAtomic) {
             return events.iter().map(|event| self.append(tail, event, now_ns, patience)).collect();
-        }
-        self.refuse_beyond_last_position(events.len())?;
-        // Versions inside the batch count on each other, yet are the log's only once it is committed.
-        let mut overlay: HashMap<&str, Head> = HashMap::new();
-        let mut heads = Vec::with_capacity(events.len());
-        for (event, seq) in events.iter().zip(self.next_seq..) {
-            let head =
-                event.aggregate_id.and_then(|id| overlay.get(id).copied().or_else(|| self.heads.get(id)));
-            expect(event, head)?;
-            heads.push(head);
-            if let Some(id) = event.aggregate_id {
-                overlay.insert(id, Head { seq, version: Head::next_version(head) });
-            }
         }
         self.make_room(tail, events, true, now_ns, patience)?;
         let start = self.active.offset;
@@ -201,6 +203,31 @@ impl Writer {
             self.heads.set(id, head);
         }
         Ok(receipts)
+    }
+
+    /// Which heads a batch replaces and leaves, if everything expected is met.
+    fn plan_heads<'a>(
+        &self,
+        events: &[NewEvent<'a>],
+        expected: &[(&str, Expected)],
+    ) -> Result<BatchPlan<'a>> {
+        let mut checks = Checks::default();
+        for (id, expected) in expected {
+            checks.hold(Some(*id), *expected, self.heads.get(id), true);
+        }
+        let mut overlay: HashMap<&str, Head> = HashMap::new();
+        let mut heads = Vec::with_capacity(events.len());
+        for (event, seq) in events.iter().zip(self.next_seq..) {
+            let own = event.aggregate_id.and_then(|id| overlay.get(id).copied());
+            let head = own.or_else(|| event.aggregate_id.and_then(|id| self.heads.get(id)));
+            checks.hold(event.aggregate_id, event.expected, head, own.is_none());
+            heads.push(head);
+            if let Some(id) = event.aggregate_id {
+                overlay.insert(id, Head { seq, version: Head::next_version(head) });
+            }
+        }
+        checks.outcome()?;
+        Ok(BatchPlan { heads, overlay })
     }
 
     /// Positions end before [`NO_SEQ`]. No log gets there, but one that was forged.
@@ -330,19 +357,4 @@ fn appended(event: &NewEvent<'_>, event_id: EventId, identity: &Identity) -> App
         epoch: identity.epoch,
         ts_ns: identity.ts_ns,
     }
-}
-
-/// Holds an event's expectation against its aggregate's head.
-fn expect(event: &NewEvent<'_>, head: Option<Head>) -> Result<()> {
-    let actual = head.map(|head| head.version);
-    let Some(aggregate_id) = event.aggregate_id.filter(|_| !event.expected.accepts(actual)) else {
-        return Ok(());
-    };
-    Err(Error::Conflict {
-        aggregate_id: aggregate_id.to_owned(),
-        expected: event.expected,
-        actual,
-        seq: head.map(|head| head.seq),
-        event_type: None,
-    })
 }

@@ -110,6 +110,9 @@ def test_the_version_is_that_of_the_package(capsys):
         ["read", "x", "--since", "yesterday"],
         ["read", "x", "--follow", "--up-to", "7"],
         ["read", "x", "--follow", "--durable"],
+        ["read", "x", "--follow", "--backward"],
+        ["read", "x", "--tag", "no equals sign"],
+        ["read", "x", "--tag", "k=1", "--tag", "k=2"],
         ["read", "x", "--raw", "--json"],
     ],
 )

@@ -24,8 +24,8 @@ def path(tmp_path) -> Path:
             log.append(
                 "trade", {"n": number}, aggregate_id="spot:X", source="spot", event_time_ns=TIME_NS + number
             )
-        log.append_bytes("note", b'{ "pretty" :\n  [1] }', encoding="json", tags={"k": "v"})
-        log.append("note", {"text": "grüße"})
+        log.append_bytes("note", b'{ "pretty" :\n  [1] }', encoding="json", tags={"k": "v", "l": "a=b"})
+        log.append("note", {"text": "grüße"}, correlation_id="talk", tags={"k": "v"})
         log.append_bytes("blob", bytes(range(40)))
     return path
 
@@ -50,7 +50,7 @@ def test_as_json_each_line_is_one_event(path, capsys):
     assert events[1]["event_time_ns"] == TIME_NS + 1
     assert (events[1]["aggregate_id"], events[1]["aggregate_version"]) == ("spot:X", 1)
     assert events[3]["data"] == {"pretty": [1]}
-    assert events[3]["tags"] == {"k": "v"}
+    assert events[3]["tags"] == {"k": "v", "l": "a=b"}
     assert events[5]["data_base64"].startswith("AAECAw")
 
 
@@ -77,6 +77,16 @@ def test_raw_prints_the_stored_bytes(path, capfdbinary):
         (["--until", "2024-08-08T23:54:14+00:00"], []),
         (["--durable"], [0, 1, 2, 3, 4, 5]),
         (["--type", "nothing"], []),
+        (["--type", "no*"], [3, 4]),
+        (["--correlation", "talk"], [4]),
+        (["--source", "spot", "--limit", "1"], [0]),
+        (["--source", ""], [3, 4, 5]),
+        (["--tag", "k=v"], [3, 4]),
+        (["--tag", "k=v", "--tag", "l=a=b"], [3]),
+        (["--tag", "k="], []),
+        (["--backward"], [5, 4, 3, 2, 1, 0]),
+        (["--backward", "--limit", "2"], [5, 4]),
+        (["--backward", "--type", "trade", "--up-to", "1"], [1, 0]),
     ],
 )
 def test_filters(arguments, seqs, path, capsys):
@@ -95,13 +105,18 @@ def test_follow_shows_what_comes(path):
         "4",
         "--limit",
         "3",
+        "--type",
+        "*",
+        "--source",
+        "",
         "--json",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert json.loads(process.stdout.readline())["seq"] == 5
         with aresbus.open(path) as log:
+            log.append("of a source", {}, source="spot")
             log.append("late", {})
-            assert json.loads(process.stdout.readline())["seq"] == 6
+            assert json.loads(process.stdout.readline())["seq"] == 7
         with aresbus.open(path) as log:
             log.append("later", {})
         out, err = process.communicate(timeout=30)

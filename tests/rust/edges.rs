@@ -214,7 +214,7 @@ fn a_conflict_cites_an_event_that_is_durable() {
             ..NewEvent::new("t", b"2", Codec::Json)
         };
         let refused = log.append(&event, Patience::Wait);
-        assert!(matches!(refused, Err(Error::Conflict { seq: Some(0), .. })));
+        assert!(matches!(refused, Err(Error::Conflict { conflicts }) if conflicts[0].seq == Some(0)));
         assert_eq!(log.durable_seq(), Some(0));
     }
 }

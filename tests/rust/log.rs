@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use _core::{
     clock::ManualClock,
     config::{Durability, Expected, Options, Patience},
-    error::Error,
+    error::{Conflict, Error},
     format::{Codec, NewEvent},
     log::{Location, Log},
     scan::Query,
@@ -129,7 +129,11 @@ fn a_batch_is_whole_or_absent_and_checks_versions_inside() {
     );
     events[1].expected = Expected::None;
     let refused = log.append_many(&events, Patience::Wait).unwrap_err();
-    assert!(matches!(refused, Error::Conflict { actual: Some(4), seq: Some(4), .. }), "{refused:?}");
+    let Error::Conflict { conflicts } = refused else { panic!("{refused:?}") };
+    assert_eq!(
+        conflicts.iter().map(|one| (one.actual, one.seq)).collect::<Vec<_>>(),
+        [(Some(4), None), (Some(5), None)]
+    );
     assert_eq!(log.last_seq().unwrap(), Some(3));
     assert_eq!(log.append_many(&[], Patience::Wait).unwrap(), []);
     let large = vec![b'x'; 40_000];
@@ -149,8 +153,9 @@ fn expected_versions_are_held() {
     log.append(&with(Expected::Exact(0)), Patience::Wait).unwrap();
     log.append(&with(Expected::Exists), Patience::Wait).unwrap();
     let refused = log.append(&with(Expected::Exact(0)), Patience::Wait).unwrap_err();
-    let Error::Conflict { actual, seq, event_type, .. } = refused else { panic!("{refused:?}") };
-    assert_eq!((actual, seq, event_type.as_deref()), (Some(2), Some(2), Some("t")));
+    let Error::Conflict { conflicts } = refused else { panic!("{refused:?}") };
+    let [Conflict { actual, seq, event_type, .. }] = &conflicts[..] else { panic!("{conflicts:?}") };
+    assert_eq!((*actual, *seq, event_type.as_deref()), (Some(2), Some(2), Some("t")));
 }
 
 #[test]

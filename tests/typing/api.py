@@ -52,7 +52,11 @@ def native_door(path: str) -> None:
             assert_type(event.seq, int | None)
             assert_type(event.raw, bytes | None)
             assert_type(event.correlation_id, str | None)
-        assert_type(next(log.follow(timeout=1.0)), Event)
+            assert_type(event.part, int | None)
+            assert_type(event.stored, Event)
+        assert_type(log.append_many([], expected={"a": Expected.NONE, "b": 3}), list[Receipt])
+        assert_type(next(log.read(source="x", tags={"desk": "a"}, direction="backward")), Event)
+        assert_type(next(log.follow(correlation_id="x", types="order_*", timeout=1.0)), Event)
         assert_type(log.last_seq, int | None)
         assert_type(log.durable_seq, int | None)
         assert_type(log.sync(), int | None)
@@ -71,6 +75,7 @@ def native_door(path: str) -> None:
         with aresbus.correlate() as correlation_id:
             assert_type(correlation_id, str)
 
+    log.read(direction="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     aresbus.open(path, durability="sometimes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     aresbus.open(path, mode="a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -161,6 +166,7 @@ def errors() -> None:
         native_door("log")
     except aresbus.VersionConflictError as conflict:
         assert_type(conflict.code, str)
+        assert_type(conflict.conflicts, list[aresbus.reports.Conflict])
     except aresbus.StorageError as storage:
         known: OSError = storage
         raise known from None

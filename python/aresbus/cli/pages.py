@@ -131,7 +131,7 @@ PAGES: dict[str, Page] = {
     ),
     "AB0011": Page(
         "The aggregate is not at the version the append expected: somebody else appended to it first. actual, "
-        "conflicting_seq and conflicting_type describe what is there.",
+        "conflicting_seq and conflicting_type describe what is there; of a batch, conflicts lists every check that failed.",
         "Nothing was stored by this call; of a batch, nothing at all. The other writer's event is good.",
         (
             "Load what happened since: log.read(aggregate_id=...), decide again, append with the actual version.",

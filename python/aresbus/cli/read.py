@@ -1,4 +1,4 @@
-"""``aresbus read``: stored events on stdout, in the order of the log.
+"""``aresbus read``: stored events on stdout, in the order of the log or the newest first.
 
 Owns the three forms of an event: a line for people, a JSON object a line, the stored bytes. Knows nothing of files.
 Invariant: a payload is cut short only for a person at a terminal; in a pipe it is whole.
@@ -46,9 +46,20 @@ def _events(log: Log, arguments: Namespace) -> Iterator[Event]:
             limit=arguments.limit,
             types=arguments.types,
             aggregate_id=arguments.aggregate,
+            correlation_id=arguments.correlation,
+            source=arguments.source,
+            tags=dict(arguments.tags),
+            direction="backward" if arguments.backward else "forward",
             durable=arguments.durable,
         )
-    events = log.follow(arguments.after, types=arguments.types, aggregate_id=arguments.aggregate)
+    events = log.follow(
+        arguments.after,
+        types=arguments.types,
+        aggregate_id=arguments.aggregate,
+        correlation_id=arguments.correlation,
+        source=arguments.source,
+        tags=dict(arguments.tags),
+    )
     return islice(events, arguments.limit)
 
 

@@ -5,7 +5,7 @@ use _core::{
     error::Error,
     format::{Codec, Identity, NewEvent, meta::META_BYTES, segment::PAGE_BYTES},
     log::Log,
-    scan::Query,
+    scan::{Direction, Query},
 };
 
 use super::{End, assert_refused, end, open, young_log};
@@ -46,12 +46,17 @@ fn put(dir: &Dir, how: End, records: &[u8], next_seq: u64) {
     }
 }
 
-/// What a log holds, and how many records it passed over.
+/// What a log holds, and how many records it passed over; the same in both directions.
 fn read(log: &Log) -> (Vec<String>, u64) {
-    let mut scan = log.read(Query::default()).unwrap();
-    let mut events = Vec::new();
-    scan.next_batch(&mut events, usize::MAX, usize::MAX).unwrap();
-    (payloads(&events), scan.skipped_records())
+    let [forward, mut backward] = [Direction::Forward, Direction::Backward].map(|direction| {
+        let mut scan = log.read(Query { direction, ..Query::default() }).unwrap();
+        let mut events = Vec::new();
+        scan.next_batch(&mut events, usize::MAX, usize::MAX).unwrap();
+        (payloads(&events), scan.skipped_records())
+    });
+    backward.0.reverse();
+    assert_eq!(backward, forward);
+    forward
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl Offer {
         act(&lent)
     }
 
+    /// As in a dict of its tags: of a key that was given twice the last value counts.
+    pub fn has_tag(&self, (key, value): &(String, String)) -> bool {
+        self.tags.iter().rfind(|(given, _)| given == key).is_some_and(|(_, given)| given == value)
+    }
+
     fn is(&self, event: &StoredEvent) -> bool {
         let Ok(view) = event.view() else { return false };
         let id = |stored: Option<_>| stored.map(|id: _core::format::IdView<'_>| id.to_string());
@@ -87,7 +92,7 @@ pub struct Model {
 }
 
 /// Position of an aggregate's newest event, and its version.
-type Heads = HashMap<String, (u64, u32)>;
+pub type Heads = HashMap<String, (u64, u32)>;
 
 impl Model {
     /// Newest event and version of each aggregate among the first `count` events.

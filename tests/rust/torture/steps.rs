@@ -7,12 +7,12 @@ use _core::{
     config::{Durability, Expected, Mode, Patience},
     error::Error,
     log::Appended,
-    scan::{Query, StoredEvent},
+    scan::{Direction, Query, StoredEvent},
     vfs::simulated::{Fault, Loss, Operation},
 };
 
 use super::{
-    model::Offer,
+    model::{Heads, Offer},
     world::{Follower, World},
 };
 
@@ -130,6 +130,8 @@ impl World {
             offers[0].expected = choices[self.dice.usize(..choices.len())];
             is_wrong = !offers[0].expected.accepts(actual);
         }
+        let expected = self.expectations(&heads, count);
+        is_wrong |= expected.iter().any(|(id, wanted)| !wanted.accepts(heads.get(id).map(|head| head.1)));
         let modes = [
             None,
             None,
@@ -145,11 +147,12 @@ impl World {
             self.model.in_doubt.clone_from(&offers);
         }
         let log = self.log.as_ref().unwrap();
+        let expectations: Vec<_> = expected.iter().map(|(id, wanted)| (id.as_str(), *wanted)).collect();
         // As the binding does: at once if that is possible, else with all the patience it takes.
         let append = |patience| {
             Offer::lend(&offers, |events| match events {
                 [event] => log.append(event, patience).map(|one| vec![one]),
-                events => log.append_many(events, patience),
+                events => log.append_checked(events, &expectations, patience),
             })
         };
         let outcome = match append(Patience::Try) {
@@ -168,6 +171,18 @@ impl World {
                 self.refused(&error, is_wrong, bytes.iter().sum());
             }
         }
+    }
+
+    /// What a batch expects of aggregates before it begins, some of which it does not write; mostly rightly.
+    fn expectations(&mut self, heads: &Heads, count: usize) -> Vec<(String, Expected)> {
+        let checked = if count > 1 { self.dice.usize(..3) } else { 0 };
+        let mut any = || {
+            let id = format!("agg-{}", self.dice.usize(..AGGREGATES));
+            let right = heads.get(&id).map_or(Expected::None, |(_, version)| Expected::Exact(*version));
+            let expected = if self.dice.u8(..8) == 0 { Expected::Exact(7) } else { right };
+            (id, expected)
+        };
+        (0..checked).map(|_| any()).collect()
     }
 
     fn acknowledged(&mut self, appended: &[Appended], durability: Option<Durability>) {
@@ -241,20 +256,29 @@ impl World {
         let query = Query {
             after: dice.bool().then(|| dice.u64(..=count)),
             up_to: dice.bool().then(|| dice.u64(..=count)),
-            types: (dice.u8(..3) == 0).then(|| vec!["type-1".to_owned(), "type-4".to_owned()]),
+            types: (dice.u8(..3) == 0).then(|| vec!["type-1".to_owned(), "type-4*".to_owned()]),
             aggregate_id: (dice.u8(..2) == 0).then(|| format!("agg-{number}")),
+            source: (dice.u8(..4) == 0).then(|| "source-1".to_owned()),
+            tags: if dice.u8(..4) == 0 { vec![("tag-1".to_owned(), "ü0".to_owned())] } else { Vec::new() },
             limit: (dice.u8(..4) == 0).then(|| dice.u64(..20)),
+            direction: if dice.bool() { Direction::Forward } else { Direction::Backward },
             ..Query::default()
         };
         let is_wanted = |(seq, offer): &(u64, &Offer)| {
             query.after.is_none_or(|after| *seq > after)
                 && query.up_to.is_none_or(|up_to| *seq <= up_to)
-                && query.types.as_ref().is_none_or(|types| types.contains(&offer.event_type))
+                && (query.types.is_none() || ["type-1", "type-4"].contains(&offer.event_type.as_str()))
+                && query.source.as_ref().is_none_or(|source| *source == offer.source)
+                && query.tags.iter().all(|tag| offer.has_tag(tag))
                 && query.aggregate_id.as_ref().is_none_or(|id| offer.aggregate_id.as_ref() == Some(id))
         };
         let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        let wanted: Vec<u64> =
-            (0..).zip(&self.model.history).filter(is_wanted).map(|(seq, _)| seq).take(limit).collect();
+        let mut wanted: Vec<u64> =
+            (0..).zip(&self.model.history).filter(is_wanted).map(|(seq, _)| seq).collect();
+        if query.direction == Direction::Backward {
+            wanted.reverse();
+        }
+        wanted.truncate(limit);
         self.note(format_args!("read {query:?}"));
         let mut events: Vec<StoredEvent> = Vec::new();
         let scan = self.log().read(query);

@@ -10,7 +10,7 @@ use _core::{
     error::Error,
     log::{Location, Log},
     place::Place,
-    scan::{Query, Scan, StoredEvent},
+    scan::{Direction, Query, Scan, StoredEvent},
     verify::{Severity, verify_place},
     vfs::simulated::{Crash, Image, Loss, Operation, SimulatedDisk},
 };
@@ -233,6 +233,11 @@ impl World {
         let texts =
             |events: &[StoredEvent]| events.iter().map(|event| event.bytes.clone()).collect::<Vec<_>>();
         assert_eq!(texts(by_reader.unwrap_or_default()), texts(&served), "reader and writer disagree");
+        let mut from_the_end = Vec::new();
+        let query = Query { direction: Direction::Backward, ..Query::default() };
+        log.read(query).unwrap().next_batch(&mut from_the_end, usize::MAX, usize::MAX).unwrap();
+        from_the_end.reverse();
+        assert_eq!(texts(&from_the_end), texts(&served), "read backward it is another log");
         for (id, (_, version)) in self.model.heads(served.len()) {
             assert_eq!(log.aggregate_version(&id).unwrap(), Some(version), "version of {id}");
         }

@@ -8,7 +8,7 @@ import argparse
 from datetime import datetime
 from typing import TypeAlias
 
-__all__ = ["Verbs", "moment", "position", "source", "verb"]
+__all__ = ["Verbs", "moment", "position", "source", "tag", "verb"]
 
 MAX_SOURCE_BYTES = 255
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name
@@ -30,6 +30,14 @@ def source(text: str) -> str:
     if not 1 <= len(text.encode()) <= MAX_SOURCE_BYTES:
         raise argparse.ArgumentTypeError(f"takes 1 to {MAX_SOURCE_BYTES} bytes of text")
     return text
+
+
+def tag(text: str) -> tuple[str, str]:
+    """A tag: its key, and its value, which may hold further equals signs."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"takes KEY=VALUE, not {text!r}")
+    return key, value
 
 
 def position(text: str) -> int:

@@ -6,7 +6,7 @@ waits for this file.
 
 import argparse
 
-from aresbus.cli.arguments.kinds import Verbs, moment, position, verb
+from aresbus.cli.arguments.kinds import Verbs, moment, position, tag, verb
 
 __all__ = ["check_read", "declare"]
 
@@ -18,7 +18,7 @@ def declare(verbs: Verbs) -> None:
 
 
 def _read(verbs: Verbs) -> None:
-    parser = verb(verbs, "read", "print events in the order of the log")
+    parser = verb(verbs, "read", "print events, oldest or newest first")
     parser.add_argument("log", metavar="DIR", help="the log")
     parser.add_argument("--after", type=position, metavar="SEQ", help="begin behind this position")
     parser.add_argument("--up-to", type=position, metavar="SEQ", help="end with this position")
@@ -31,9 +31,27 @@ def _read(verbs: Verbs) -> None:
     )
     parser.add_argument("--limit", type=position, metavar="N", help="at most this many events")
     parser.add_argument(
-        "--type", action="append", metavar="TYPE", dest="types", help="this type only; may be repeated"
+        "--backward", action="store_true", help="the newest event first; --limit counts from it"
+    )
+    parser.add_argument(
+        "--type",
+        action="append",
+        metavar="TYPE",
+        dest="types",
+        help="this type only, or with 'order_*' every type that begins so; may be repeated",
     )
     parser.add_argument("--aggregate", metavar="ID", help="this aggregate only")
+    parser.add_argument("--correlation", metavar="ID", help="this conversation only")
+    parser.add_argument("--source", metavar="NAME", help="this source only; '' is none")
+    parser.add_argument(
+        "--tag",
+        type=tag,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="tags",
+        help="with this tag only; may be repeated, all must be there",
+    )
     parser.add_argument("--durable", action="store_true", help="only what survives power loss")
     parser.add_argument("-f", "--follow", action="store_true", help="wait for new events until Ctrl-C")
     parser.add_argument("--raw", action="store_true", help="print the stored payloads alone, one a line")
@@ -44,11 +62,13 @@ def check_read(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     if arguments.follow and not all(
         value is None for value in (arguments.up_to, arguments.since, arguments.until)
     ):
-        parser.error(
-            "--follow waits for what is to come: it goes with --after, --type, --aggregate and --limit alone"
-        )
+        parser.error("--follow waits for what is to come: no --up-to, --since or --until ends it")
+    if arguments.follow and arguments.backward:
+        parser.error("--follow waits for what is to come, --backward begins with the newest: choose one")
     if arguments.follow and arguments.durable:
         parser.error("--follow shows what is committed; --durable reads what is there")
+    if len(dict(arguments.tags)) < len(set(arguments.tags)):
+        parser.error("--tag: an event has one value for each key, so two of one key match nothing")
     if arguments.raw and arguments.json:
         parser.error("--raw prints payloads alone, --json whole events: choose one")
 

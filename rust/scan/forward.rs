@@ -1,0 +1,220 @@
+//! Reading forward: from a position, across segments, to the end and beyond it.
+//!
+//! Owns the step from one segment to the next. Reading stops where nothing is committed; following is the same cursor, asked
+//! again. Loading one aggregate walks its chain back first, where that is shorter.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{
+    StoredEvent,
+    cursor::{Cursor, Onward},
+    fetch::{fetch, holding, is_chain_shorter, stored},
+    query::Filter,
+};
+use crate::{
+    error::{Error, Result},
+    planted::{Bug, is_planted},
+    recovery::refuse_future,
+    segment::Step,
+    shelf::Shelf,
+    tail::Head,
+    threads::{Instant, Naps},
+};
+
+/// How often a waiting reader looks at the directory for a new segment.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A cursor that goes on from event to event.
+pub(super) struct Forward {
+    shelf: Arc<Shelf>,
+    filter: Filter,
+    next_seq: u64,
+    cursor: Option<Cursor>,
+    chain: Option<VecDeque<u64>>,
+    skipped_before: u64,
+    looked: Instant,
+    /// In the writer's process: events up to here are committed, so not finding one is damage.
+    pub expected: Option<u64>,
+}
+
+/// Where one step got to.
+enum Progress {
+    Match(StoredEvent),
+    Moved,
+    Nothing,
+}
+
+impl Forward {
+    /// From `start` on; `head` is the newest event of the filter's aggregate.
+    pub fn new(shelf: Arc<Shelf>, filter: Filter, start: u64, head: Option<Head>) -> Result<Self> {
+        let mut forward = Self {
+            shelf,
+            filter,
+            next_seq: start,
+            cursor: None,
+            chain: None,
+            skipped_before: 0,
+            looked: Instant::now(),
+            expected: None,
+        };
+        if let Some(head) = head {
+            forward.plan_chain(head)?;
+        }
+        Ok(forward)
+    }
+
+    pub fn offset(&self) -> usize {
+        self.cursor.as_ref().map_or(0, |cursor| cursor.walk.position.offset)
+    }
+
+    /// Collects the positions of one aggregate from its newest event back, where that is shorter than a scan.
+    fn plan_chain(&mut self, head: Head) -> Result<()> {
+        if !is_chain_shorter(head, self.next_seq, self.filter.up_to) {
+            return Ok(());
+        }
+        let mut chain = VecDeque::new();
+        let mut at = Some(head.seq);
+        while let Some(seq) = at.filter(|seq| *seq >= self.next_seq) {
+            if self.filter.up_to.is_none_or(|last| seq <= last) {
+                chain.push_front(seq);
+            }
+            at = fetch(&self.shelf, seq)?.fixed.aggregate_prev.filter(|prev| *prev < seq);
+        }
+        self.chain = Some(chain);
+        Ok(())
+    }
+
+    /// Everything before this position was examined.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub fn skipped_records(&self) -> u64 {
+        self.skipped_before + self.cursor.as_ref().map_or(0, |cursor| cursor.walk.skipped_records)
+    }
+
+    /// Whether nothing more can come.
+    pub fn is_done(&self) -> bool {
+        let is_chain_done = self.chain.as_ref().is_some_and(VecDeque::is_empty);
+        is_chain_done || self.filter.up_to.is_some_and(|last| self.next_seq > last)
+    }
+
+    /// The next event that matches; `None`: nothing more is committed.
+    pub fn next_match(&mut self) -> Result<Option<StoredEvent>> {
+        while let Some(chain) = &mut self.chain {
+            let Some(seq) = chain.front().copied() else { return Ok(None) };
+            let event = fetch(&self.shelf, seq)?;
+            // Only now: after an error the next call comes to the same event.
+            self.chain.as_mut().and_then(VecDeque::pop_front);
+            self.next_seq = seq + 1;
+            if event.view().is_ok_and(|view| self.filter.accepts(&view)) {
+                return Ok(Some(event));
+            }
+        }
+        loop {
+            match self.progress()? {
+                Progress::Nothing => return Ok(None),
+                Progress::Match(event) => return Ok(Some(event)),
+                Progress::Moved if self.is_done() => return Ok(None),
+                Progress::Moved => {}
+            }
+        }
+    }
+
+    fn progress(&mut self) -> Result<Progress> {
+        let vfs = &*self.shelf.place.vfs;
+        let Some(cursor) = &mut self.cursor else {
+            let Some(segment) = holding(&self.shelf, self.next_seq)? else { return Ok(Progress::Nothing) };
+            let walk = segment.walk_near(vfs, self.next_seq)?;
+            self.cursor = Some(Cursor::new(segment, walk));
+            return Ok(Progress::Moved);
+        };
+        let mut fault = None;
+        if !cursor.is_ended {
+            let first = if is_planted(Bug::EventsRepeated) { 0 } else { self.next_seq };
+            let (wanted, filter) = (first..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
+            let mut is_match = false;
+            match cursor
+                .walk
+                .step_with(|view| is_match = wanted.contains(&view.seq()) && filter.accepts(view))
+            {
+                Step::Event(fixed) if is_planted(Bug::EventSkipped) && fixed.seq % 64 == 63 => {
+                    self.next_seq = fixed.seq + 1;
+                    return Ok(Progress::Moved);
+                }
+                Step::Event(fixed) => {
+                    if wanted.contains(&fixed.seq) {
+                        self.next_seq = fixed.seq + 1;
+                    }
+                    let event = is_match.then(|| stored(&cursor.segment, &cursor.walk, fixed));
+                    return Ok(event.map_or(Progress::Moved, Progress::Match));
+                }
+                Step::End { .. } => cursor.is_ended = true,
+                Step::Pending => cursor.stuck_at = Some(0),
+                Step::Fault(found) => {
+                    cursor.stuck_at = cursor.walk.pending_word();
+                    fault = Some(found);
+                }
+            }
+        }
+        cursor.walk.refuse_if_broken(&cursor.segment.path)?;
+        let (offset, next_seq) = (cursor.walk.position.offset, cursor.walk.position.next_seq);
+        // Where a recovery cut the segment, what lies behind the cut is no business of ours.
+        let Some(next) = self.shelf.follower(&cursor.segment, offset) else {
+            // Without a disk a slow scan outlives its segment; what followed that one may be gone as well.
+            if self.shelf.has_dropped(&cursor.segment) {
+                self.skipped_before += cursor.walk.skipped_records;
+                self.cursor = None;
+                return Ok(Progress::Moved);
+            }
+            fault.as_ref().map_or(Ok(()), |fault| refuse_future(&cursor.segment.path, fault))?;
+            let onward = cursor.onward(&self.shelf)?;
+            if onward == Onward::Here && cursor.reopen(vfs)? {
+                return Ok(Progress::Moved);
+            }
+            let is_committed = self.expected.is_some_and(|seq| next_seq <= seq);
+            let is_doubtful = fault.is_some() || onward == Onward::Here && cursor.finds_zeros(vfs)?;
+            let is_damage =
+                is_committed || is_doubtful && self.shelf.is_below_watermark(&cursor.segment, offset)?;
+            if !is_damage {
+                return Ok(Progress::Nothing);
+            }
+            let what = fault.map_or_else(|| "the records end here".to_owned(), |fault| fault.to_string());
+            return Err(Error::corrupt(&cursor.segment.path, offset as u64, what));
+        };
+        self.skipped_before += cursor.walk.skipped_records;
+        let walk = next.walk(vfs)?;
+        *cursor = Cursor::new(next, walk);
+        Ok(Progress::Moved)
+    }
+
+    /// Waits, at most `timeout`, until there may be more: looks, then naps, ever longer up to a millisecond.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        let mut naps = Naps::new(timeout);
+        while !self.has_news()? {
+            if !naps.take() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn has_news(&mut self) -> Result<bool> {
+        if self.looked.elapsed() >= LOOK_INTERVAL {
+            self.looked = Instant::now();
+            self.shelf.look_for_news()?;
+        }
+        let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
+        let is_broken = cursor.walk.refuse_if_broken(&cursor.segment.path).is_err();
+        let is_committed =
+            !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
+        let is_elsewhere = cursor.onward(&self.shelf).map_or(true, |onward| {
+            onward == Onward::Here && cursor.reopened_at != Some(cursor.walk.position.offset)
+        });
+        Ok(is_broken
+            || is_committed
+            || is_elsewhere
+            || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some()
+            || self.shelf.has_dropped(&cursor.segment))
+    }
+}
