@@ -41,10 +41,12 @@ if TYPE_CHECKING:
         EncodeError,
         FormatVersionError,
         HandlerError,
+        IncompatibleSchemaError,
         LimitError,
         LogClosedError,
         LogLockedError,
         LogPoisonedError,
+        SchemaConflictError,
         SchemaError,
         StorageError,
         TruncatedError,
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
-    from aresbus.schema import EventVersionManager
+    from aresbus.schema import EventVersionManager, Schema
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
 
@@ -84,6 +86,7 @@ __all__ = [
     "FormatVersionError",
     "HandlerError",
     "IEventStore",
+    "IncompatibleSchemaError",
     "LimitError",
     "Log",
     "LogClosedError",
@@ -93,6 +96,8 @@ __all__ = [
     "MemoryEventStore",
     "ParkedDelivery",
     "Receipt",
+    "Schema",
+    "SchemaConflictError",
     "SchemaError",
     "StorageError",
     "Subscription",
@@ -133,10 +138,12 @@ _HOMES = {
         "EncodeError",
         "FormatVersionError",
         "HandlerError",
+        "IncompatibleSchemaError",
         "LimitError",
         "LogClosedError",
         "LogLockedError",
         "LogPoisonedError",
+        "SchemaConflictError",
         "SchemaError",
         "StorageError",
         "TruncatedError",
@@ -146,7 +153,7 @@ _HOMES = {
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
     "log": ("Log", "open"),
-    "schema": ("EventVersionManager",),
+    "schema": ("EventVersionManager", "Schema"),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
 }
