@@ -52,7 +52,7 @@ def _is_flat(normal: Document) -> bool:
 def _is_plain(rule: Document) -> bool:
     """Whether the rule of a field is a type, several, or a set of texts."""
     if rule.keys() == {"enum"}:
-        return all(isinstance(value, str) for value in rule["enum"])
+        return bool(rule["enum"]) and all(isinstance(value, str) for value in rule["enum"])
     return not rule or (rule.keys() == {"type"} and all(name in EXACT for name in _names(rule["type"])))
 
 
@@ -61,57 +61,81 @@ def _names(kind: str | list[str]) -> list[str]:
 
 
 class _FlatCheck:
-    """Required fields, then the type of each field that is there. A class only for the speed of its call."""
+    """First one look that passes what plainly fits, then, only where it does not, one that finds the words."""
 
     def __init__(self, normal: Document) -> None:
         properties: dict[str, Document] = normal.get("properties", {})
-        self.required: tuple[str, ...] = tuple(normal.get("required", ()))
-        self._types = [(name, _exact(rule), rule) for name, rule in properties.items() if "type" in rule]
-        self._texts = [(name, frozenset(rule["enum"])) for name, rule in properties.items() if "enum" in rule]
+        required: list[str] = normal.get("required", [])
+        self._required = [name for name in dict.fromkeys([*properties, *required]) if name in required]
+        self._rules = [(name, rule) for name, rule in properties.items() if rule]
+        looks = [(name, _exact(rule), _texts(rule)) for name, rule in self._rules]
+        self._needed = [look for look in looks if look[0] in self._required]
+        self._optional = [look for look in looks if look[0] not in self._required]
+        self._untyped = [name for name in self._required if not properties.get(name)]
 
     def __call__(self, data: Any) -> list[str]:
-        if data.__class__ is not dict and not isinstance(data, Mapping):
+        """What is wrong with the data."""
+        if type(data) is not dict:
+            return self._told(data)
+        looks = self._needed
+        if self._optional:
+            looks = [*looks, *(look for look in self._optional if look[0] in data)]
+        try:
+            for name, types, texts in looks:
+                value = data[name]
+                kind = type(value)
+                # The difference is 0.0 for every number but NaN and the infinities, which are stored as null.
+                if kind not in types or (kind is float and value - value) or (texts and value not in texts):
+                    return self._told(data)
+        except KeyError:
+            return self._told(data)
+        for name in self._untyped:
+            if name not in data:
+                return self._told(data)
+        return []
+
+    def _told(self, data: Any) -> list[str]:
+        """The second look: a subclass, a float without fraction, a time, an enum member may fit as they are stored."""
+        if not isinstance(data, Mapping):
             data = _stored_form(data)
             if not isinstance(data, Mapping):
                 return [f"the data is a dict, got {type(data).__name__}"]
-        problems: list[str] = []
-        for name in self.required:
-            if name not in data:
-                problems.append(f"{name} is missing")  # noqa: PERF401 - nothing to build in the normal case
-        for name, exact, rule in self._types:
+        problems = [f"{name} is missing" for name in self._required if name not in data]
+        for name, rule in self._rules:
             if name in data:
-                value = data[name]
-                kind = value.__class__
-                # The difference is 0.0 for every number but NaN and the infinities, which are stored as null.
-                if kind not in exact or (kind is float and value - value):
-                    problems += _type_problems(name, value, _names(rule["type"]))
-        for name, texts in self._texts:
-            if name in data and (data[name].__class__ is not str or data[name] not in texts):
-                problems += _text_problems(name, data[name], texts)
+                find = _text_problems if "enum" in rule else _type_problems
+                problems += find(name, data[name], rule)
         return problems
 
 
 def _exact(rule: Document) -> frozenset[type]:
-    return frozenset(kind for name in _names(rule["type"]) for kind in EXACT[name])
+    names = _names(rule["type"]) if "type" in rule else ["string"]
+    return frozenset(kind for name in names for kind in EXACT[name])
 
 
-def _type_problems(name: str, value: Any, names: list[str]) -> list[str]:
-    """The second look: a subclass, a float without fraction, a time, an enum member may fit in its stored form."""
+def _texts(rule: Document) -> frozenset[str]:
+    """The texts that the field may be; empty where any will do."""
+    return frozenset(rule.get("enum", ()))
+
+
+def _type_problems(name: str, value: Any, rule: Document) -> list[str]:
+    names = _names(rule["type"])
     kind = json_type(_stored_form(value))
     if kind in names or (kind == "integer" and "number" in names):
         return []
     return [f"{name} is {' or '.join(names)}, got {type(value).__name__}"]
 
 
-def _text_problems(name: str, value: Any, texts: frozenset[str]) -> list[str]:
-    stored = _stored_form(value)
-    if isinstance(stored, str) and stored in texts:
+def _text_problems(name: str, value: Any, rule: Document) -> list[str]:
+    if _stored_form(value) in rule["enum"]:
         return []
-    return [f"{name} is one of {', '.join(map(repr, sorted(texts)))}, got {value!r:.80}"]
+    return [f"{name} is one of {', '.join(map(repr, rule['enum']))}, got {value!r:.80}"]
 
 
 def _stored_form(value: Any) -> Any:
-    """As the log would give it back; what has no JSON form stays as it is, the encoder will say so."""
+    """As the log would give it back; bytes, and what the encoder will refuse, stay as they are."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return value
     try:
         return plain_json(value)
     except EncodeError:

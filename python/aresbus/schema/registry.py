@@ -113,13 +113,11 @@ class Registry:
     def set_current(self, event_type: str, version: str) -> None:
         """Publish the type in this version from now on, and present older events in it. Raises SchemaError."""
         text = str(event_type)
-        if version not in self.versions(text):
+        known = self.versions(text)
+        if version not in known:
+            reason = f"declared are {', '.join(known) or 'none'}, so register {version} first"
             raise SchemaError(
-                f"{text} has no schema version {version}",
-                event_type=text,
-                problems=[
-                    f"declared are {', '.join(self.versions(text)) or 'none'}; register {version} first"
-                ],
+                f"{text} has no schema version {version}: {reason}", event_type=text, problems=[reason]
             )
         self.current_versions[text] = version
         self._changed()

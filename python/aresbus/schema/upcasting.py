@@ -82,7 +82,8 @@ class Way:
         parts = [self._copied(event)]
         for step in self.steps:
             made = [one for part in parts for one in self._made(step, part, metadata, event)]
-            parts = made if len(made) == 1 or len(made) == len(parts) else copy.deepcopy(made)
+            # One copy each: a copy of the list would go on sharing what its members share.
+            parts = made if len(made) == len(parts) else [copy.deepcopy(one) for one in made]
         return parts
 
     def _copied(self, event: Event) -> Data:
