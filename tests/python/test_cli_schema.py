@@ -154,7 +154,9 @@ def test_check_takes_the_dict_form_of_an_event(log, tmp_path, capsys):
     assert run(capsys, "check", log, file, "--version", "9.0.0")[0] == 0
 
 
-@pytest.mark.parametrize("line", ["{", "7", "[]", '{"event_type": 7, "data": 1}', '{"event_type": "fill"}', "\xff"])
+@pytest.mark.parametrize(
+    "line", ["{", "7", "[]", '{"event_type": 7, "data": 1}', '{"event_type": "fill"}', "\xff"]
+)
 def test_a_line_that_is_no_event_is_a_finding_and_the_rest_goes_on(log, tmp_path, line, capsys):
     file = tmp_path / "lines.json"
     good = '{"event_type": "fill", "schema_version": "1.0.0", "data": {"symbol": "X", "price": 1}}'

@@ -107,7 +107,9 @@ def test_a_field_called_like_a_note_is_a_field():
 def test_a_schema_that_contains_itself_has_an_end():
     tree = {
         "$ref": "#/$defs/T",
-        "$defs": {"T": {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/T"}}}}},
+        "$defs": {
+            "T": {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/T"}}}}
+        },
     }
     assert breaks(Schema(tree), Schema(tree)) == []
     assert Schema(tree).problems({"kids": [{"kids": []}]}) == []
@@ -116,7 +118,7 @@ def test_a_schema_that_contains_itself_has_an_end():
 
 def test_definitions_that_double_with_each_step_are_refused():
     levels = {
-        f"L{at}": {"type": "object", "properties": dict.fromkeys("ab", {"$ref": f"#/$defs/L{at + 1}"})}
+        f"L{at}": {"type": "object", "properties": {key: {"$ref": f"#/$defs/L{at + 1}"} for key in "ab"}}
         for at in range(60)
     }
     with pytest.raises(ValueError, match="at most"):

@@ -237,9 +237,7 @@ def test_parked_events_are_handed_over_with_their_reason(manager, tmp_path):
         ("order", {"qty": 1}, "1.0.0"),
     )
     parked = []
-    shown = list(
-        manager.read_as_current([good, bad, worse], "park", aside=lambda *both: parked.append(both))
-    )
+    shown = list(manager.read_as_current([good, bad, worse], "park", aside=lambda *both: parked.append(both)))
     assert [event.event_id for event in shown] == [good.event_id]
     assert [event for event, _ in parked] == [bad, worse]
     assert isinstance(parked[1][1].__cause__, KeyError)
@@ -413,7 +411,7 @@ def test_six_versions_over_five_years_are_read_with_one_call(tmp_path):
         raw = list(log.read())
         years = {event.metadata.timestamp.year for event in raw}
         assert years == {2019, 2020, 2021, 2022, 2023}
-        assert [version for version in manager.versions("fill")] == [
+        assert manager.versions("fill") == [
             "1.0.0", "1.1.0", "1.9.0", "1.10.0", "2.0.0", "2.1.0",
         ]  # fmt: skip
         assert {event.schema_version for event in raw} == set(manager.versions("fill"))

@@ -174,9 +174,7 @@ def test_a_version_between_two_others_is_judged_both_ways(manager):
     manager.register("t", typed(), version="2.0.0")
     manager.register("t", {"properties": {"a": {"type": "string"}}, "type": "object"}, version="3.0.0")
     with pytest.raises(IncompatibleSchemaError, match="a: was integer") as caught:
-        manager.register(
-            "t", {"properties": {"a": {"type": "integer"}}, "type": "object"}, version="2.5.0"
-        )
+        manager.register("t", {"properties": {"a": {"type": "integer"}}, "type": "object"}, version="2.5.0")
     assert caught.value.against == ["3.0.0"]
 
 
@@ -258,7 +256,12 @@ async def an_async_step(data):
 
 @pytest.mark.parametrize(
     ("function", "says"),
-    [(an_async_step, "async"), (lambda: {}, "arguments"), (lambda a, b, c: {}, "arguments"), (7, "function")],
+    [
+        (an_async_step, "async"),
+        (lambda *, data: data, "arguments"),
+        (lambda a, b, c: {}, "arguments"),
+        (7, "function"),
+    ],
 )
 def test_what_is_no_step_is_refused(manager, function, says):
     with pytest.raises(TypeError, match=says):

@@ -2,7 +2,8 @@
 
 Owns the public names. From the bottom up: `versions` (their order), `normal_form` (what a JSON Schema means), `checking`
 (does data fit), `declared` and `derived` (a schema, also from a class), `compatibility` (may a schema follow another),
-`upcasting` (steps between versions), `registry` (type and version to schema), `presenting` (an event in its newest form),
+`upcasting` (a step, a way), `table` (which versions a type has), `chains` (its steps), `registry` (what may be
+registered), `presenting` (an event in its current form),
 `manager` (the face that Ares code knows), `catalogue` (what a log records of all this).
 """
 

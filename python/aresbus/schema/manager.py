@@ -96,7 +96,7 @@ class EventVersionManager(Registry):
                 event, way, f"it becomes {len(parts)} events; read_as_current() gives them all"
             )
         migrated = dataclasses.replace(metadata, schema_version=target_version, tags=dict(metadata.tags))
-        kind = (event_type_of(way.event_type) or way.event_type) if way.is_renamed else event.event_type
+        kind = (event_type_of(way.event_type) or way.event_type) if way.is_rename else event.event_type
         return type(event)(kind, parts[0], migrated)
 
     def presenter(self, policy: Policy = "raw") -> Presenter:

@@ -101,7 +101,7 @@ class Presenter:
             return presented(event, event.data, way.version, 0, None)
         parts = way.walk(event)
         self.upcast_count += 1
-        kind = (event_type_of(way.event_type) or way.event_type) if way.is_renamed else None
+        kind = (event_type_of(way.event_type) or way.event_type) if way.is_rename else None
         made = tuple(presented(event, data, way.version, part, kind) for part, data in enumerate(parts))
         return made[0] if len(made) == 1 else made
 

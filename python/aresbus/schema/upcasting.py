@@ -7,7 +7,7 @@ UpcastError that names type, versions, position and cause; the parts of a split 
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -64,27 +64,36 @@ class Step:
         return f"{self.event_type} {self.from_version} → {target} ({_name(self.function)})"
 
 
-@dataclass(frozen=True, slots=True)
 class Way:
-    """What brings data of one type and version to another: steps, the type and version it then has."""
+    """What brings data of one type and version to another: steps, the type and version it then has. Immutable."""
 
-    steps: tuple[Step, ...]
-    event_type: str
-    version: str
-    is_renamed: bool = False
+    __slots__ = ("event_type", "is_rename", "steps", "takes_metadata", "version")
+
+    def __init__(self, steps: Iterable[Step], event_type: str, version: str) -> None:
+        self.steps: tuple[Step, ...] = tuple(steps)
+        self.event_type: str = event_type
+        self.version: str = version
+        self.is_rename: bool = any(step.is_rename for step in self.steps)
+        self.takes_metadata: bool = any(step.takes_metadata for step in self.steps)
 
     def walk(self, event: Event) -> list[Data]:
         """The data at the end of the way; more than one where a step splits the event. The event stays as it is.
 
         Raises UpcastError for a step that fails, and for data that is no dict.
         """
-        metadata = event.metadata if any(step.takes_metadata for step in self.steps) else None
-        parts = [self._copied(event)]
-        for step in self.steps:
-            made = [one for part in parts for one in self._made(step, part, metadata, event)]
-            # One copy each: a copy of the list would go on sharing what its members share.
-            parts = made if len(made) == len(parts) else [copy.deepcopy(one) for one in made]
-        return parts
+        metadata = event.metadata if self.takes_metadata else None
+        return self._walk(0, self._copied(event), metadata, event)
+
+    def _walk(self, first: int, data: Data, metadata: Any, event: Event) -> list[Data]:
+        """The data at the end, from the step with the number ``first`` on."""
+        for at in range(first, len(self.steps)):
+            made = self._made(self.steps[at], data, metadata, event)
+            if isinstance(made, list):
+                # One copy each: a copy of the list would go on sharing what its members share.
+                parts = [copy.deepcopy(part) for part in made]
+                return [end for part in parts for end in self._walk(at + 1, part, metadata, event)]
+            data = made
+        return [data]
 
     def _copied(self, event: Event) -> Data:
         """A copy of the stored data, by decoding it once more where that is possible: it takes a third of a copy."""
@@ -94,19 +103,18 @@ class Way:
             raise upcast_error(event, self, "its data is no dict")
         return copy.deepcopy(data) if raw is None else data
 
-    def _made(self, step: Step, data: Data, metadata: Any, event: Event) -> list[Data]:
+    def _made(self, step: Step, data: Data, metadata: Any, event: Event) -> Data | list[Data]:
         try:
-            made = step.function(data, metadata) if step.takes_metadata else step.function(data)
+            made: Any = step.function(data, metadata) if step.takes_metadata else step.function(data)
         except Exception as error:
             reason = f"{step} raised {type(error).__name__}: {error}"
             raise upcast_error(event, self, reason) from error
-        parts = made if isinstance(made, list) else [made]
-        if not parts or not all(isinstance(part, dict) for part in parts):
-            got = "an empty list" if made == [] else type(made).__name__
-            raise upcast_error(
-                event, self, f"{step} returned {got}; a step returns a dict, or a list of them"
-            )
-        return parts
+        if isinstance(made, dict):
+            return made
+        if isinstance(made, list) and made and all(isinstance(part, dict) for part in made):
+            return made
+        got = "an empty list" if made == [] else type(made).__name__
+        raise upcast_error(event, self, f"{step} returned {got}; a step returns a dict, or a list of them")
 
 
 def upcast_error(event: Event, way: Way, reason: str) -> UpcastError:
