@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import aresbus
@@ -22,7 +23,7 @@ from aresbus import (
     StorageError,
 )
 from aresbus.clock import Clock
-from aresbus.schema import Catalogue
+from aresbus.schema import Catalogue, recorder_of
 
 RULES = {"required_fields": ["symbol", "price"], "optional_fields": ["note"]}
 TYPED = {
@@ -190,6 +191,30 @@ def test_a_recorded_log_verifies_and_has_no_stray_files(tmp_path):
     with aresbus.open(tmp_path / "log") as log:
         assert log.verify()["findings"] == []
         assert log.recovery["stray_files"] == []
+
+
+def test_a_schema_is_recorded_before_it_counts_and_refused_with_nothing_left_behind(tmp_path):
+    record(tmp_path / "log", filled())
+    manager = EventVersionManager()
+    with aresbus.open(tmp_path / "log") as log:
+        manager.recorder = recorder_of(log)
+        with pytest.raises(SchemaConflictError):
+            manager.register("fill", RULES, version="1.0.0")
+        assert manager.versions("fill") == []
+        manager.register("other", RULES, version="1.0.0")
+        assert ("other", "1.0.0") in {(one.event_type, one.version) for one in Catalogue(log).load()}
+    manager.register("late", RULES, version="1.0.0")
+    assert "late" not in {one.event_type for one in load(tmp_path / "log")}
+
+
+def test_a_recorder_does_not_keep_a_log_alive(tmp_path):
+    log = aresbus.open(tmp_path / "log")
+    manager = EventVersionManager()
+    manager.recorder = recorder_of(log)
+    alive = weakref.ref(log)
+    del log
+    assert alive() is None
+    manager.register("late", RULES, version="1.0.0")
 
 
 # Damage

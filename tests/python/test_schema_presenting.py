@@ -171,6 +171,32 @@ def test_a_rename_gives_the_new_type_and_its_current_version(tmp_path):
     assert manager.migrate_event(event, "4.1.0").event_type == "bargain"
 
 
+def test_the_events_of_a_type_are_stored_under_every_name_it_had(tmp_path):
+    manager = EventVersionManager()
+    for text in ("first", "second", "third", "apart"):
+        manager.register(text, {}, version="1.0.0")
+    manager.upcaster("first", "1.0.0", "1.0.0", new_type="second")(dict)
+    manager.upcaster("second", "1.0.0", "1.0.0", new_type="third")(dict)
+    events = stored(tmp_path, *[(text, {}, "1.0.0") for text in ("first", "apart", "second", "third")])
+    assert manager.stored_types("third") == ["third", "second", "first"]
+    assert manager.stored_types("apart") == ["apart"]
+    with aresbus.open(tmp_path / "log", mode="r") as log:
+        shown = list(manager.read_as_current(log.read(types=manager.stored_types("third"))))
+    assert [event.event_id for event in shown] == [events[at].event_id for at in (0, 2, 3)]
+    assert {event.event_type for event in shown} == {"third"}
+
+
+def test_the_engine_makes_the_presented_event_where_it_can(manager):
+    class Presenting(Event):
+        def _presented(self, data, schema_version, part, event_type=None):
+            return (data, schema_version, part, event_type)
+
+    event = Presenting("order", {"sym": "X", "qty": 1}, EventMetadata())
+    data, *rest = manager.presenter().present(event)
+    assert data["symbol"] == "X"
+    assert rest == ["2.1.0", 0, None]
+
+
 def test_what_is_registered_later_counts_for_a_presenter_that_is_there(manager, tmp_path):
     (event,) = stored(tmp_path, ("order", {"symbol": "X", "qty": 1, "at": "t"}, "2.1.0"))
     presenter = manager.presenter()

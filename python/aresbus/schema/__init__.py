@@ -7,7 +7,7 @@ registered), `presenting` (an event in its current form),
 `manager` (the face that Ares code knows), `catalogue` (what a log records of all this).
 """
 
-from aresbus.schema.catalogue import Catalogue, RecordedSchema
+from aresbus.schema.catalogue import Catalogue, RecordedSchema, recorder_of
 from aresbus.schema.compatibility import Compatibility, breaks
 from aresbus.schema.declared import FieldRules, Schema
 from aresbus.schema.manager import EventVersionManager
@@ -26,5 +26,6 @@ __all__ = [
     "Schema",
     "Upcaster",
     "breaks",
+    "recorder_of",
     "version_order",
 ]

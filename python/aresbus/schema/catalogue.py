@@ -7,7 +7,8 @@ never passed over. Only the log's writer writes here.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
@@ -31,7 +32,7 @@ from aresbus.schema.normal_form import canonical
 from aresbus.schema.registry import Registry
 from aresbus.schema.versions import version_order
 
-__all__ = ["Catalogue", "RecordedSchema"]
+__all__ = ["Catalogue", "RecordedSchema", "recorder_of"]
 
 FOLDER, ENDING, ASIDE = "schemas", ".schema", ".tmp"
 MAGIC, FORMAT = "aresbus-schema", "1"
@@ -91,12 +92,19 @@ class Catalogue:
         different schema of the same type and version, before anything is written; what ``load`` raises; DiskFullError;
         StorageError, also for a log that is open for reading.
         """
+        return self._record(list(_declared(registry)))
+
+    def record_one(self, event_type: str, version: str, schema: Schema) -> list[RecordedSchema]:
+        """As ``record``, of one schema."""
+        return self._record([(event_type, version, schema)])
+
+    def _record(self, declared: list[tuple[str, str, Schema]]) -> list[RecordedSchema]:
         folder = self._folder
         if folder is None:
             return []
         if self._log.mode != "rw":
             raise StorageError(f"{self._log.path} is open for reading only", path=self._log.path)
-        fresh = self._unrecorded(registry)
+        fresh = self._unrecorded(declared)
         if not fresh:
             return []
         described = [_described(one) for one in fresh]
@@ -107,17 +115,15 @@ class Catalogue:
             _sync_folder(folder)
         return fresh
 
-    def _unrecorded(self, registry: Registry) -> list[RecordedSchema]:
+    def _unrecorded(self, declared: list[tuple[str, str, Schema]]) -> list[RecordedSchema]:
         recorded = {(one.event_type, one.version): one for one in self.load()}
         fresh = []
-        for text, version in _declared(registry):
-            schema = registry.schema(text, version)
+        for text, version, schema in declared:
             known = recorded.get((text, version))
-            if schema is None:
-                continue
             if known is None:
                 path = str(self._path(text, version))
-                fresh.append(RecordedSchema(text, version, schema, self._clock.time_ns(), __version__, path))
+                now = self._clock.time_ns()
+                fresh.append(RecordedSchema(text, version, schema, now, __version__, path))
             elif known.schema != schema:
                 raise SchemaConflictError(
                     f"the log records a different schema of {text} {version}",
@@ -198,10 +204,24 @@ class Catalogue:
         return one
 
 
-def _declared(registry: Registry) -> Iterator[tuple[str, str]]:
+def recorder_of(log: Log, clock: Clock | None = None) -> Callable[[str, str, Schema], object]:
+    """What a registry's ``recorder`` is while this log is open for writing; it does not keep the log alive or open."""
+    reference = weakref.ref(log)
+
+    def record(event_type: str, version: str, schema: Schema) -> None:
+        target = reference()
+        if target is not None and not target.is_closed:
+            Catalogue(target, clock).record_one(event_type, version, schema)
+
+    return record
+
+
+def _declared(registry: Registry) -> Iterator[tuple[str, str, Schema]]:
     for text in registry.declared_types():
         for version in registry.versions(text):
-            yield text, version
+            schema = registry.schema(text, version)
+            if schema is not None:
+                yield text, version, schema
 
 
 def _described(one: RecordedSchema) -> dict[str, str]:

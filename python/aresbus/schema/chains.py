@@ -111,6 +111,18 @@ class Chains(SchemaTable):
 
     # Ways
 
+    def stored_types(self, event_type: str) -> list[str]:
+        """The type, and every type that steps rename to it: what to read to see all of its events.
+
+        As in ``read_as_current(log.read(types=manager.stored_types("fill")))``; a renamed type may also hold events
+        that end as another one.
+        """
+        found = [str(event_type)]
+        for text in found:  # grows while it is walked: a renamed type may have been renamed before
+            renames = [step.event_type for step in self._steps.values() if step.new_type == text]
+            found += [one for one in dict.fromkeys(renames) if one not in found]
+        return found
+
     def way(self, event_type: str, version: str) -> Way | None:
         """What brings an event of this type and version to its current form; None where the version is unknown.
 

@@ -4,6 +4,7 @@ Owns what may be registered beside what. Knows events only by type and version. 
 ever; a refused registration leaves nothing behind; every breaking field is named.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from aresbus.errors import IncompatibleSchemaError, SchemaConflictError, SchemaError
@@ -20,6 +21,9 @@ BUILT_IN = frozenset(map(str, EventType))
 
 class Registry(Chains):
     """Schemas, current versions, steps. Register at the start, before other threads publish or read."""
+
+    recorder: Callable[[str, str, Schema], object] | None = None
+    """Records a new schema of a type and version before it counts; what it raises refuses the registration."""
 
     def register(
         self,
@@ -39,7 +43,7 @@ class Registry(Chains):
         newest, but the built-in types stay at 1.0.0. The same schema again changes nothing but that.
 
         Raises SchemaConflictError for a different schema in a version that has one, IncompatibleSchemaError with every
-        breaking field, UpcastError for a version inside a step, ImportError where the schema needs an extra, TypeError
+        breaking field, UpcastError for a version inside a step, StorageError where it cannot be recorded, ImportError where the schema needs an extra, TypeError
         or ValueError for what is no schema, version or rule. Then nothing has changed.
         """
         rule, version, declared = checked_rule(compatibility), checked_version(version), Schema.of(schema)
@@ -51,6 +55,8 @@ class Registry(Chains):
             self._check_compatible(text, version, declared, rule)
         elif known != declared:
             raise _conflict(text, version)
+        if self.recorder is not None:
+            self.recorder(text, version, declared)
         register_event_type(text)
         if not isinstance(self.version_mappings.setdefault(version, {}).get(text), RegisteredRules):
             self.version_mappings[version][text] = rules
