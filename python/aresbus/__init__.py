@@ -46,10 +46,12 @@ if TYPE_CHECKING:
         EncodeError,
         FormatVersionError,
         HandlerError,
+        IncompatibleSchemaError,
         LimitError,
         LogClosedError,
         LogLockedError,
         LogPoisonedError,
+        SchemaConflictError,
         SchemaError,
         StorageError,
         TruncatedError,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
     from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
-    from aresbus.schema import EventVersionManager
+    from aresbus.schema import EventVersionManager, Schema
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
     from aresbus.tracing import Trace, trace
@@ -93,6 +95,7 @@ __all__ = [
     "FormatVersionError",
     "HandlerError",
     "IEventStore",
+    "IncompatibleSchemaError",
     "LatencyReport",
     "LimitError",
     "Log",
@@ -103,6 +106,8 @@ __all__ = [
     "MemoryEventStore",
     "ParkedDelivery",
     "Receipt",
+    "Schema",
+    "SchemaConflictError",
     "SchemaError",
     "StorageError",
     "Subscription",
@@ -155,10 +160,12 @@ _HOMES = {
         "EncodeError",
         "FormatVersionError",
         "HandlerError",
+        "IncompatibleSchemaError",
         "LimitError",
         "LogClosedError",
         "LogLockedError",
         "LogPoisonedError",
+        "SchemaConflictError",
         "SchemaError",
         "StorageError",
         "TruncatedError",
@@ -169,7 +176,7 @@ _HOMES = {
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
     "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
-    "schema": ("EventVersionManager",),
+    "schema": ("EventVersionManager", "Schema"),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
     "tracing": ("Trace", "trace"),

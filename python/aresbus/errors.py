@@ -25,10 +25,12 @@ __all__ = [
     "EncodeError",
     "FormatVersionError",
     "HandlerError",
+    "IncompatibleSchemaError",
     "LimitError",
     "LogClosedError",
     "LogLockedError",
     "LogPoisonedError",
+    "SchemaConflictError",
     "SchemaError",
     "StorageError",
     "TruncatedError",
@@ -287,13 +289,19 @@ class UnknownEventTypeError(SchemaError):
 
 
 class UpcastError(SchemaError):
-    """There is no way from the event's schema version to the one asked for."""
+    """There is no way from the event's schema version to the one asked for.
+
+    A step is missing, or was refused when it was registered, or failed on the event at ``seq``: then ``__cause__`` is
+    what it raised.
+    """
 
     code = "AB0016"
-    advice = "Register the missing step, or ask for a version that can be reached."
-    FIELDS: ClassVar[dict[str, Any]] = {"from_version": "", "to_version": ""}
+    advice = "Register the missing step, mend the failing one, or ask for a version that can be reached."
+    FIELDS: ClassVar[dict[str, Any]] = {"from_version": "", "to_version": "", "seq": None, "event_id": None}
     from_version: str
     to_version: str
+    seq: int | None
+    event_id: str | None
 
 
 class HandlerError(AresbusError):
@@ -312,6 +320,33 @@ class BusStateError(AresbusError, RuntimeError):
 
     code = "AB0018"
     advice = "Stop the bus first, and use it on one event loop."
+
+
+class SchemaConflictError(SchemaError):
+    """The event type has a different schema in this version already. Nothing was registered.
+
+    ``path`` names the file of the log that records the other one; None where it is registered in this process.
+    """
+
+    code = "AB0019"
+    advice = "Give the changed schema a version of its own; what is stored stays described by the old one."
+    FIELDS: ClassVar[dict[str, Any]] = {"version": "", "path": None}
+    version: str
+    path: str | None
+
+
+class IncompatibleSchemaError(SchemaError):
+    """The new schema breaks its compatibility rule; ``problems`` names each breaking field. Nothing was registered.
+
+    ``against`` lists the versions it breaks with, nearest first.
+    """
+
+    code = "AB0020"
+    advice = "Mend every entry of problems, or register an upcaster to this version first."
+    FIELDS: ClassVar[dict[str, Any]] = {"version": "", "compatibility": "", "against": []}
+    version: str
+    compatibility: str
+    against: list[str]
 
 
 class AuditError(AresbusError):

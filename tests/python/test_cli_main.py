@@ -28,6 +28,7 @@ VERBS = (
     "parked",
     "parked redeliver",
     "parked drop",
+    "schema",
 )
 HELP_LIMIT_S = 0.1
 

@@ -175,11 +175,13 @@ PAGES: dict[str, Page] = {
     ),
     "AB0016": Page(
         "There is no way from the event's schema version (from_version) to the one asked for (to_version): a step is "
-        "missing, or it failed on this event.",
+        "missing, was refused when it was registered (a gap, a loop), or failed on the event at seq. problems says "
+        "which; where a step failed, __cause__ is what it raised.",
         "The stored event is as it was: steps work on a decoded copy.",
         (
-            "Register the missing step, or ask for a version that can be reached.",
-            "event.raw gives the stored bytes, whatever their version.",
+            "Register the missing step, mend the failing one, or ask for a version that can be reached.",
+            "event.raw gives the stored bytes, whatever their version: aresbus read DIR --after SEQ-1 --limit 1 --raw",
+            "A reader may also pass such events over or set them aside: policy='skip' or 'park'.",
         ),
     ),
     "AB0017": Page(
@@ -197,6 +199,30 @@ PAGES: dict[str, Page] = {
         (
             "One bus, one run(), one event loop. Publishing is allowed from any thread.",
             "To start anew: await bus.stop(), then initialize() and run().",
+        ),
+    ),
+    "AB0019": Page(
+        "The event type has a different schema in this version already: registered in this process, or recorded in the "
+        "log (path names the file). One version of one type means one thing for ever, since events stored under it "
+        "are read by it.",
+        "Nothing was registered and nothing was changed. Every stored event is as it was.",
+        (
+            "Give the changed schema a version of its own: register(..., version='1.1.0').",
+            "See the recorded one: aresbus schema show DIR TYPE --version VERSION",
+            (
+                "Still designing, and no event of that version is worth keeping? Use a new folder, or remove the one "
+                "file that path names while no writer has the log open."
+            ),
+        ),
+    ),
+    "AB0020": Page(
+        "The new schema breaks its compatibility rule: a reader that knows one version could not rely on data of "
+        "another. problems names each breaking field, against the versions it breaks with.",
+        "Nothing was registered and nothing was changed.",
+        (
+            "Mend the schema: a new field is optional, a type only widens, a name stays.",
+            "Or register an upcaster to the new version first: then old events are brought forward as they are read.",
+            "Or say which promise you mean: compatibility='BACKWARD', 'FORWARD', 'FULL' or 'NONE'.",
         ),
     ),
     "AB0024": Page(
