@@ -28,7 +28,6 @@ NOT_YET: Mapping[str, str] = MappingProxyType(
     {
         "compression_enabled": "sealed segments are not compressed yet: there is no sealing",
         "event_ttl_days": "nothing expires yet: every event is kept",
-        "health_check_interval": "there are no timed health checks yet; get_status() reports health when asked",
     }
 )
 """Keys whose value has no effect yet, with what happens instead. ``initialize()`` warns of each."""
