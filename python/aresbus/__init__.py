@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
+    from aresbus.endpoint import StatusEndpoint, serve_status
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         VersionConflictError,
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
+    from aresbus.health import HealthCheck, HealthLimits, HealthReport
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
     from aresbus.schema import EventVersionManager
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
@@ -83,6 +85,9 @@ __all__ = [
     "FileEventStore",
     "FormatVersionError",
     "HandlerError",
+    "HealthCheck",
+    "HealthLimits",
+    "HealthReport",
     "IEventStore",
     "LimitError",
     "Log",
@@ -94,6 +99,7 @@ __all__ = [
     "ParkedDelivery",
     "Receipt",
     "SchemaError",
+    "StatusEndpoint",
     "StorageError",
     "Subscription",
     "TruncatedError",
@@ -105,6 +111,7 @@ __all__ = [
     "open",
     "register_event_type",
     "reports",
+    "serve_status",
     "setup_enhanced_event_bus",
     "verify",
 ]
@@ -122,6 +129,7 @@ _HOMES = {
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
+    "endpoint": ("StatusEndpoint", "serve_status"),
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
@@ -145,6 +153,7 @@ _HOMES = {
         "VersionConflictError",
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
+    "health": ("HealthCheck", "HealthLimits", "HealthReport"),
     "log": ("Log", "open"),
     "schema": ("EventVersionManager",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),

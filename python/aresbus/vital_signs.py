@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from aresbus._core import Log
 from aresbus.errors import LogClosedError
-from aresbus.log import Log
 from aresbus.reports import LogStats, RecoveryReport
 from aresbus.subscriptions import Subscription
 from aresbus.troubles import Troubles
