@@ -13,7 +13,7 @@ import aresbus
 import pytest
 from aresbus.cli import main
 
-VERBS = ("demo", "record", "read", "info", "verify", "explain")
+VERBS = ("demo", "record", "read", "info", "verify", "explain", "top", "doctor")
 HELP_LIMIT_S = 0.1
 
 
@@ -96,6 +96,10 @@ def test_the_version_is_that_of_the_package(capsys):
         ["read", "x", "--follow", "--up-to", "7"],
         ["read", "x", "--follow", "--durable"],
         ["read", "x", "--raw", "--json"],
+        ["top"],
+        ["top", "x", "--interval", "0"],
+        ["top", "x", "--interval", "nan"],
+        ["top", "x", "--interval", "soon"],
     ],
 )
 def test_a_usage_error_exits_with_2(arguments, capsys):
@@ -105,7 +109,7 @@ def test_a_usage_error_exits_with_2(arguments, capsys):
     assert capsys.readouterr().err.startswith("usage:")
 
 
-@pytest.mark.parametrize("verb", ["read", "info", "verify"])
+@pytest.mark.parametrize("verb", ["read", "info", "verify", "top"])
 def test_a_missing_log_is_one_line_and_2(verb, tmp_path, capsys):
     assert main([verb, str(tmp_path / "nothing")]) == 2
     captured = capsys.readouterr()
@@ -208,7 +212,7 @@ def test_ctrl_c_in_demo_leaves_no_process_and_a_log_that_opens(tmp_path):
             assert opened.verify()["findings"] == []
 
 
-@pytest.mark.parametrize("verb", ["read", "info", "verify", "explain"])
+@pytest.mark.parametrize("verb", ["read", "info", "verify", "explain", "doctor"])
 def test_ctrl_c_anywhere_else_exits_with_130(verb, log, monkeypatch, capsys):
     def interrupt(_):
         raise KeyboardInterrupt
