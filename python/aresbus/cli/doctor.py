@@ -37,21 +37,22 @@ def run(arguments: Namespace) -> int:
 def _print(items: list[diagnosis.Item], findings: list[diagnosis.Item]) -> None:
     for section in dict.fromkeys(one.section for one in items):
         print(section)
-        print_table(
-            [
-                (
-                    SIGNS[one.status],
-                    one.name,
-                    fitted(one.value, LONGEST_TEXT),
-                    fitted(one.advice, LONGEST_TEXT),
-                )
-                for one in items
-                if one.section == section
-            ]
-        )
+        print_table(_rows([one for one in items if one.section == section]))
     if not findings:
         print("\nnothing to do")
         return
     print(f"\n{counted(len(findings), 'finding')}:")
     for one in findings:
-        print(f"  {one.section}, {one.name}: {fitted(one.advice, LONGEST_TEXT)}")
+        print(f"  {one.name}: {_safe(one.value)}: {_safe(one.advice)}")
+
+
+def _rows(items: list[diagnosis.Item]) -> list[tuple[str, ...]]:
+    has_advice = any(one.advice for one in items)
+    return [
+        (SIGNS[one.status], one.name, _safe(one.value), *([_safe(one.advice)] if has_advice else []))
+        for one in items
+    ]
+
+
+def _safe(text: str) -> str:
+    return fitted(text, LONGEST_TEXT)

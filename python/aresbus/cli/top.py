@@ -21,6 +21,7 @@ __all__ = ["run"]
 
 TYPES_SHOWN = 10
 NAME_WIDTH = 36
+MINUTE_NS = 60 * 10**9
 Frame = dict[str, Any]
 
 
@@ -135,7 +136,7 @@ def _types(frame: Frame) -> Table:
             count(one["count"]),
             count(one["last_seq"]),
             _safe(one["aggregate_id"] or "-"),
-            f"{duration(max(0, frame['ts_ns'] - one['last_ts_ns']))} ago",
+            _when(one["last_ts_ns"], frame["ts_ns"]),
         ]
         for one in frame["types"][:TYPES_SHOWN]
     ]
@@ -159,6 +160,12 @@ def _acts(frame: Frame) -> Table:
     if frame["audit_problem"]:
         rows.append(["", "cannot be read", "", _safe(frame["audit_problem"], 200), ""])
     return Table("done to the log", rows, ("when", "act", "phase", "by", "reason"))
+
+
+def _when(ns: int, now_ns: int) -> str:
+    """How long ago, or the time where that is more than a minute."""
+    age = max(0, now_ns - ns)
+    return f"{duration(age)} ago" if age < MINUTE_NS else f"{time_text(ns)[:19]}Z"
 
 
 def _safe(text: str, width: int = NAME_WIDTH) -> str:
