@@ -46,8 +46,11 @@ class StatusEndpoint:
 
     def __init__(self, bus: EnhancedEventBus, server: asyncio.Server, connections: "_Connections") -> None:
         self._server, self._connections = server, connections
-        self.host, self.port = server.sockets[0].getsockname()[:2]
-        """Where it listens."""
+        host, port = server.sockets[0].getsockname()[:2]
+        self.host: str = host
+        """The address it listens on."""
+        self.port: int = port
+        """The port it listens on, also where it was asked for any."""
         # The task keeps the endpoint, so that it may be started and forgotten.
         self._watch = asyncio.create_task(self._end_with(weakref.ref(bus)), name="aresbus endpoint")
 

@@ -219,9 +219,11 @@ def test_the_clocks_of_this_machine_agree_from_one_moment_to_the_next(health):
 
 def test_a_run_that_ended_is_unhealthy_and_one_that_never_began_is_not(health):
     assert verdict(health, "run", signs(is_running=False))[0] == "healthy"
-    looks = [signs(is_running=True), signs(is_running=None), signs(is_running=False)]
-    assert verdict(health, "run", *looks) == ("unhealthy", "run() has ended, and nothing is delivered")
-    assert health.check(Signs(at(0), is_running=False)).status == "healthy"  # stopped: the log is closed
+    looks = [signs(0, is_running=True), signs(9, is_running=None), signs(10, is_running=False)]
+    assert verdict(health, "run", *looks)[0] == "healthy"  # perhaps it is being stopped
+    ended = signs(11.5, is_running=False)
+    assert verdict(health, "run", ended) == ("unhealthy", "run() has ended, and nothing is delivered")
+    assert health.check(Signs(at(12), is_running=False)).status == "healthy"  # stopped: the log is closed
 
 
 def test_a_change_is_logged_once_with_its_fields(health, caplog):
