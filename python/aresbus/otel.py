@@ -21,8 +21,8 @@ try:
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Meter, Observation
     from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
-except ImportError as error:
-    raise ImportError("opentelemetry is missing: pip install aresbus[otel]") from error
+except ImportError as _missing:
+    raise ImportError("opentelemetry is missing: pip install aresbus[otel]") from _missing
 
 from aresbus._core import Event, __version__
 from aresbus.bus import EnhancedEventBus

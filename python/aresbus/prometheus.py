@@ -18,8 +18,8 @@ try:
         Metric,
     )
     from prometheus_client.registry import Collector
-except ImportError as error:
-    raise ImportError("prometheus_client is missing: pip install aresbus[prometheus]") from error
+except ImportError as _missing:
+    raise ImportError("prometheus_client is missing: pip install aresbus[prometheus]") from _missing
 
 from aresbus._core import FORMAT_VERSION, __version__
 from aresbus._typing import override
