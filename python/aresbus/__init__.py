@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
     from aresbus.correlation import correlate
+    from aresbus.endpoint import StatusEndpoint, serve_status
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         VersionConflictError,
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
+    from aresbus.health import HealthCheck, HealthLimits, HealthReport
     from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
     from aresbus.schema import EventVersionManager, Schema
@@ -94,6 +96,9 @@ __all__ = [
     "FileEventStore",
     "FormatVersionError",
     "HandlerError",
+    "HealthCheck",
+    "HealthLimits",
+    "HealthReport",
     "IEventStore",
     "IncompatibleSchemaError",
     "LatencyReport",
@@ -109,6 +114,7 @@ __all__ = [
     "Schema",
     "SchemaConflictError",
     "SchemaError",
+    "StatusEndpoint",
     "StorageError",
     "Subscription",
     "Trace",
@@ -126,6 +132,7 @@ __all__ = [
     "read_acts",
     "register_event_type",
     "reports",
+    "serve_status",
     "setup_enhanced_event_bus",
     "trace",
     "verify",
@@ -148,6 +155,7 @@ _HOMES = {
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
     "correlation": ("correlate",),
+    "endpoint": ("StatusEndpoint", "serve_status"),
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
@@ -174,6 +182,7 @@ _HOMES = {
         "VersionConflictError",
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
+    "health": ("HealthCheck", "HealthLimits", "HealthReport"),
     "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
     "schema": ("EventVersionManager", "Schema"),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from aresbus.errors import ConfigError
 
-__all__ = ["NOT_YET", "BusConfig", "get_event_bus_config", "parse_config"]
+__all__ = ["NOT_YET", "BusConfig", "get_event_bus_config", "origins", "parse_config"]
 
 SECTION = "event_bus"
 ENVIRONMENT_PREFIX = "ARESBUS_"
@@ -28,7 +28,6 @@ NOT_YET: Mapping[str, str] = MappingProxyType(
     {
         "compression_enabled": "sealed segments are not compressed yet: there is no sealing",
         "event_ttl_days": "nothing expires yet: every event is kept",
-        "health_check_interval": "there are no timed health checks yet; get_status() reports health when asked",
     }
 )
 """Keys whose value has no effect yet, with what happens instead. ``initialize()`` warns of each."""
@@ -178,6 +177,16 @@ def get_event_bus_config() -> dict[str, Any]:
         if not problems:
             return {SECTION: checked.to_dict()}
     raise _config_error(problems)
+
+
+def origins() -> dict[str, str]:
+    """Where :func:`get_event_bus_config` takes each key from now: "default", the file, or the variable. Never raises."""
+    named = os.environ.get(CONFIG_FILE_VARIABLE) or CONFIG_FILE
+    return {
+        **dict.fromkeys(_KINDS, "default"),
+        **{key: named for key in _from_file([]) if key in _KINDS},
+        **{key: f"{ENVIRONMENT_PREFIX}{key.upper()}" for key in _from_environment([])},
+    }
 
 
 def _from_file(problems: list[str]) -> dict[str, Any]:

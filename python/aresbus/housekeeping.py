@@ -1,15 +1,18 @@
-"""What a bus does besides delivering: checkpoints, snapshots that are due, and its own figures for whoever asks.
+"""What a bus does besides delivering: checkpoints, snapshots that are due, a look at its health, its own figures.
 
-Owns when the bus's own snapshot is made and what stands in it. Timing is the runner's. Invariant: a pass never blocks
-the loop and never fails the bus.
+Owns when the bus's own snapshot is made and what stands in it, and when health is looked at. Timing is the runner's.
+Invariant: a pass never blocks the loop and never fails the bus.
 """
 
 import asyncio
+import time
 from typing import Any
 
 from aresbus.delivery import Delivery
+from aresbus.health import Health, HealthLimits, HealthReport
 from aresbus.metrics import Counters
 from aresbus.snapshots import Snapshots
+from aresbus.vital_signs import DiskSpace, disk_space, signs_of
 
 __all__ = ["Housekeeping"]
 
@@ -17,10 +20,19 @@ __all__ = ["Housekeeping"]
 class Housekeeping:
     """The occasional work of one bus."""
 
-    def __init__(self, delivery: Delivery, snapshots: Snapshots, counters: Counters) -> None:
-        """Nothing is due yet."""
+    def __init__(
+        self,
+        delivery: Delivery,
+        snapshots: Snapshots,
+        counters: Counters,
+        limits: HealthLimits | None = None,
+    ) -> None:
+        """Nothing is due yet. ``limits`` are those of health, the default ones unless given."""
         self._delivery, self._snapshots, self._counters = delivery, snapshots, counters
+        self._health = Health(delivery.troubles, limits)
         self._system_at = 0
+        self._health_at = 0.0
+        self._disk: DiskSpace | OSError | None = None
 
     @property
     def is_due(self) -> bool:
@@ -37,6 +49,8 @@ class Housekeeping:
         await self._snapshots.take_due(processed)
         if self._is_system_due():
             await self._take_system(processed)
+        if time.monotonic() >= self._health_at:
+            await self._look_after_health()
 
     async def finish(self) -> None:
         """The last pass, at stop: what is due, and the bus's own snapshot in any case."""
@@ -46,8 +60,31 @@ class Housekeeping:
         await asyncio.to_thread(self._delivery.detach)
 
     def attached(self) -> None:
-        """The delivery begins on a newly opened log: count from its end."""
+        """The delivery begins on a newly opened log: count from its end, look at the disk. Blocks for the disk."""
         self._system_at = self._delivery.processed_position
+        self._health_at = 0.0
+        self._disk = self._disk_now()
+
+    def check_health(
+        self, *, is_running: bool | None = None, held_for: tuple[float, str] | None = None
+    ) -> HealthReport:
+        """Judge the bus as it is now, its disk as of the last look. Any thread; waits for nothing."""
+        return self._health.check(
+            signs_of(self._delivery, disk=self._disk, is_running=is_running, held_for=held_for)
+        )
+
+    async def _look_after_health(self) -> None:
+        self._health_at = time.monotonic() + self._delivery.config.health_check_interval
+        self._counters.health_checks += 1
+        self._disk = await asyncio.to_thread(self._disk_now)
+        self.check_health()
+
+    def _disk_now(self) -> DiskSpace | OSError | None:
+        log = self._delivery.frontier.log
+        try:
+            return None if log is None or log.path is None else disk_space(log.path)
+        except OSError as error:  # among them LogClosedError: then nobody judges the disk either
+            return error
 
     def _is_system_due(self) -> bool:
         return self._delivery.processed_position - self._system_at >= self._delivery.config.snapshot_frequency

@@ -18,6 +18,7 @@ from aresbus.delivery import Delivery
 from aresbus.errors import ConfigError
 from aresbus.events import EventSnapshot
 from aresbus.foreign import ForeignStore
+from aresbus.health import HealthLimits, HealthReport
 from aresbus.housekeeping import Housekeeping
 from aresbus.log import Log
 from aresbus.metrics import Counters
@@ -74,6 +75,7 @@ class ReadableBus:
         clock: ManualClock | None = None,
         strict: bool = False,
         log_options: Mapping[str, Any] | None = None,
+        health_limits: HealthLimits | None = None,
     ) -> None:
         self.config: BusConfig = parse_config(config)
         """The checked configuration."""
@@ -99,7 +101,7 @@ class ReadableBus:
             observe=self._snapshots.observe,
             present=_as_stored,
         )
-        self._house = Housekeeping(self._delivery, self._snapshots, self._counters)
+        self._house = Housekeeping(self._delivery, self._snapshots, self._counters, health_limits)
         self._settler = Settler()
         self._foreign: ForeignStore | None = None
         if isinstance(self.event_store, LogEventStore):
@@ -202,7 +204,7 @@ class ReadableBus:
             "persistence_enabled": self.config.enable_persistence,
             "snapshots_enabled": self.config.enable_snapshots,
             "last_error": self._troubles.last_text,
-            "health": self._health(),
+            "health": self.check_health().to_dict(),
             "log": {
                 "path": log.path,
                 "last_seq": log.last_seq,
@@ -258,18 +260,16 @@ class ReadableBus:
             "halted": subscription.halted_for,
         }
 
-    def _health(self) -> dict[str, Any]:
-        """``healthy``, ``degraded`` or ``unhealthy``, with a reason each."""
-        log, runner = self._log, self._runner
-        reasons = []
-        poisoned = log.poisoned if log is not None else None
-        if poisoned:
-            reasons.append(f"the log takes no appends: {poisoned}")
-        if runner is not None and runner.held_for is not None:
-            seconds, name = runner.held_for
-            reasons.append(f"the loop is held for {seconds:.1f} s and more; handler entered last: {name}")
-        status = "unhealthy" if poisoned else "degraded" if reasons else "healthy"
-        return {"status": status, "reasons": reasons}
+    def check_health(self) -> HealthReport:
+        """The verdict on the bus as it is now: every check with its reason. Any thread; waits for nothing.
+
+        The disk is judged as of the last timed look. ``get_status()["health"]`` is the same as a dict.
+        """
+        runner = self._runner
+        return self._house.check_health(
+            is_running=None if self._is_stopped else runner is not None,
+            held_for=None if runner is None else runner.held_for,
+        )
 
 
 def _as_stored(event: Event, on_unknown: str) -> tuple[Event, ...]:

@@ -7,6 +7,7 @@ Invariant: the first of a kind is always logged, and what was held back is count
 import copy
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from aresbus.errors import AresbusError
@@ -28,21 +29,33 @@ class Troubles:
         self._logger = logger
         self._kinds: dict[str, tuple[int, float]] = {}
         self.last: BaseException | None = None
+        self.last_at: float | None = None
+        """When ``last`` was reported, on the monotonic clock."""
 
     def report(
-        self, kind: str, message: str, error: BaseException | None = None, *, level: int = logging.ERROR
+        self,
+        kind: str,
+        message: str,
+        error: BaseException | None = None,
+        *,
+        level: int = logging.ERROR,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log ``message``, unless many of this ``kind`` were logged just now; keep ``error`` as the last one."""
+        """Log ``message``, unless many of this ``kind`` were logged just now; keep ``error`` as the last one.
+
+        The record's ``aresbus`` attribute is a dict for log processors: ``kind``, the ``code`` and fields of an
+        error of aresbus, and the ``fields`` given.
+        """
         if error is not None:
-            self.last = _without_frames(error)
+            self.last, self.last_at = _without_frames(error), time.monotonic()
         held_back = self._held_back(kind)
         if held_back < 0:
             return
         tail = f" (and {held_back} more like it)" if held_back else ""
-        fields: dict[str, Any] = {"kind": kind}
+        known: dict[str, Any] = {"kind": kind, **(fields or {})}
         if isinstance(error, AresbusError):
-            fields |= {"code": error.code, **{name: getattr(error, name) for name in error.FIELDS}}
-        self._logger.log(level, "%s%s", message, tail, extra={"aresbus": fields})
+            known |= {"code": error.code, **{name: getattr(error, name) for name in error.FIELDS}}
+        self._logger.log(level, "%s%s", message, tail, extra={"aresbus": known})
 
     @property
     def last_text(self) -> str | None:

@@ -30,6 +30,17 @@ def test_a_round_of_the_ratios_prints_every_figure():
         assert done.stdout.count(f"| {figure} |") >= 2
 
 
+def test_a_round_of_observability_prints_both_ratios():
+    done = subprocess.run(
+        [sys.executable, str(BENCHES / "bench_observability.py"), "--rounds", "1", "--events", "600"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| P19 |") == 2
+
+
 def test_too_few_rounds_are_not_written():
     done = subprocess.run(
         [sys.executable, str(BENCHES / "bench_ratios.py"), "--rounds", "3", "--write"],

@@ -29,6 +29,8 @@ VERBS = (
     "parked redeliver",
     "parked drop",
     "schema",
+    "top",
+    "doctor",
 )
 HELP_LIMIT_S = 0.1
 
@@ -115,6 +117,10 @@ def test_the_version_is_that_of_the_package(capsys):
         ["read", "x", "--tag", "no equals sign"],
         ["read", "x", "--tag", "k=1", "--tag", "k=2"],
         ["read", "x", "--raw", "--json"],
+        ["top"],
+        ["top", "x", "--interval", "0"],
+        ["top", "x", "--interval", "nan"],
+        ["top", "x", "--interval", "soon"],
     ],
 )
 def test_a_usage_error_exits_with_2(arguments, capsys):
@@ -124,7 +130,7 @@ def test_a_usage_error_exits_with_2(arguments, capsys):
     assert capsys.readouterr().err.startswith("usage:")
 
 
-@pytest.mark.parametrize("verb", ["read", "info", "verify"])
+@pytest.mark.parametrize("verb", ["read", "info", "verify", "top"])
 def test_a_missing_log_is_one_line_and_2(verb, tmp_path, capsys):
     assert main([verb, str(tmp_path / "nothing")]) == 2
     captured = capsys.readouterr()
@@ -227,7 +233,7 @@ def test_ctrl_c_in_demo_leaves_no_process_and_a_log_that_opens(tmp_path):
             assert opened.verify()["findings"] == []
 
 
-@pytest.mark.parametrize("verb", ["read", "info", "verify", "explain"])
+@pytest.mark.parametrize("verb", ["read", "info", "verify", "explain", "doctor"])
 def test_ctrl_c_anywhere_else_exits_with_130(verb, log, monkeypatch, capsys):
     def interrupt(_):
         raise KeyboardInterrupt

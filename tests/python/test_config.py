@@ -144,6 +144,12 @@ async def latency_is_told(folder, value):
         return "latency_ns" in bus.get_metrics()
 
 
+async def health_is_checked_again(folder, value):
+    async with make_bus(folder, processing_interval=0.001, health_check_interval=value) as bus:
+        await until(lambda: bus.metrics["housekeeping_passes"] > 10)
+        return bus.metrics["health_checks"] > 1
+
+
 EFFECTS: dict[str, tuple[Callable, tuple, tuple]] = {
     "processing_interval": (idle_passes, (0.01, True), (30, False)),
     "max_history": (objects_kept, (3, 3), (1000, 10)),
@@ -157,6 +163,7 @@ EFFECTS: dict[str, tuple[Callable, tuple, tuple]] = {
     "audit_trail": (acts_are_recorded, (True, True), (False, False)),
     "correlation_tracking": (cause_is_inherited, (True, True), (False, False)),
     "metrics_enabled": (latency_is_told, (True, True), (False, False)),
+    "health_check_interval": (health_is_checked_again, (0.001, True), (60, False)),
 }
 
 

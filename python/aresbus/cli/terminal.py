@@ -8,12 +8,26 @@ only where stderr is a terminal.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Self
 
 from aresbus.readable import duration
 
-__all__ = ["Progress", "count", "counted", "duration", "json_text", "print_table", "size", "write_json"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = [
+    "Progress",
+    "count",
+    "counted",
+    "duration",
+    "json_text",
+    "plain_lines",
+    "print_table",
+    "rich_table",
+    "size",
+    "write_json",
+]
 
 PROGRESS_INTERVAL_S = 0.1
 BYTES_PER_UNIT = 1024
@@ -53,42 +67,54 @@ def print_table(
     rows: Sequence[Sequence[str]], *, heads: Sequence[str] = (), right: Iterable[int] = ()
 ) -> None:
     """Print rows in columns; those numbered in ``right`` are flush right, as numbers should be."""
+    cells = [list(map(str, row)) for row in rows]
+    if sys.stdout.isatty():
+        try:
+            # An extra, and slow to import: only for a person who looks.
+            from rich.console import Console  # noqa: PLC0415
+        except ImportError:
+            pass
+        else:
+            Console().print(rich_table(cells, heads=heads, right=right))
+            return
+    for line in plain_lines(cells, heads=heads, right=right):
+        print(line)
+
+
+def plain_lines(
+    rows: Sequence[Sequence[str]], *, heads: Sequence[str] = (), right: Iterable[int] = ()
+) -> Iterator[str]:
+    """The lines of a table, columns padded with blanks."""
     aligned = frozenset(right)
-    draw = _rich_table if sys.stdout.isatty() else _plain_table
-    draw([list(map(str, row)) for row in rows], list(heads), aligned)
-
-
-def _plain_table(rows: list[list[str]], heads: list[str], right: frozenset[int]) -> None:
-    lines = ([heads] if heads else []) + rows
+    lines = ([heads] if heads else []) + list(rows)
     if not lines:
         return
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     for line in lines:
         cells = (
-            cell.rjust(width) if at in right else cell.ljust(width)
+            cell.rjust(width) if at in aligned else cell.ljust(width)
             for at, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        print(("  " + "  ".join(cells)).rstrip())
+        yield ("  " + "  ".join(cells)).rstrip()
 
 
-def _rich_table(rows: list[list[str]], heads: list[str], right: frozenset[int]) -> None:
-    try:
-        # An extra, and slow to import: only for a person who looks.
-        from rich import box  # noqa: PLC0415
-        from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
-    except ImportError:
-        _plain_table(rows, heads, right)
-        return
-    table = Table(box=box.ROUNDED, show_header=bool(heads))
+def rich_table(
+    rows: Sequence[Sequence[str]], *, heads: Sequence[str] = (), right: Iterable[int] = (), title: str = ""
+) -> "Table":
+    """The same for rich; ImportError where it is not installed."""
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    aligned = frozenset(right)
+    table = Table(box=box.ROUNDED, show_header=bool(heads), title=title or None, title_justify="left")
     for at in range(len(rows[0]) if rows else len(heads)):
         head = heads[at] if heads else ""
-        table.add_column(head, justify="right" if at in right else "left", overflow="fold")
+        table.add_column(head, justify="right" if at in aligned else "left", overflow="fold")
     for row in rows:
         # As Text: a log may hold names that look like markup.
         table.add_row(*map(Text, row))
-    Console().print(table)
+    return table
 
 
 class Progress:

@@ -211,10 +211,13 @@ class Delivery:
                 if subscription.pending_messages:
                     await self._tell(subscription)
                     continue
-                event = subscription.current or subscription.waiting.take()
+                event = subscription.current or subscription.waiting.first()
                 if event is None:
                     break
-                subscription.current = event
+                if subscription.current is None:
+                    # ORDER: whoever asks for the position from another thread finds it in one of the two places.
+                    subscription.current = event
+                    subscription.waiting.take()
                 await self._attempts.deliver(subscription, event)
                 if subscription.halted_for is None:
                     subscription.current = None

@@ -199,7 +199,9 @@ class Subscription:
 
     def position(self, dispatched: int) -> int:
         """The first seq it may still have to take, where everything before ``dispatched`` was handed out."""
-        first = self.current or self.waiting.first()
+        # Asked from other threads too: what waits may become what is handled between two looks, so that comes second.
+        first = self.waiting.first()
+        first = self.current or first
         if first is not None:
             return first.seq or 0
         return self.next_seq if self.is_behind else max(dispatched, self.next_seq)

@@ -26,7 +26,7 @@ class Waiting(Protocol):
         ...
 
     def first(self) -> Event | None:
-        """The oldest."""
+        """The oldest. From any thread."""
         ...
 
     def take(self) -> Event | None:
@@ -59,7 +59,10 @@ class Refusing:
 
     def first(self) -> Event | None:
         """The oldest."""
-        return self._events[0] if self._events else None
+        try:
+            return self._events[0]
+        except IndexError:
+            return None
 
     def take(self) -> Event | None:
         """The oldest, which waits no longer."""
@@ -116,8 +119,11 @@ class Conflated:
         return True
 
     def first(self) -> Event | None:
-        """The oldest."""
-        return next(iter(self._events.values()), None)
+        """The oldest. From another thread it may miss one that is just replaced."""
+        try:
+            return next(iter(self._events.values()), None)
+        except RuntimeError:  # it changed under the iterator
+            return None
 
     def take(self) -> Event | None:
         """The oldest, which waits no longer."""

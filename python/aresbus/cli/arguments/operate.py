@@ -1,0 +1,52 @@
+"""The arguments of the verbs for who runs a bus: top and doctor.
+
+Owns their names, defaults and help texts. Imports no verb: ``--help`` waits for this file.
+"""
+
+import argparse
+import math
+
+from aresbus.cli.arguments.kinds import Verbs, verb
+
+__all__ = ["declare"]
+
+LONGEST_INTERVAL_S = 3_600
+
+
+def declare(verbs: Verbs) -> None:
+    """Add top and doctor."""
+    _top(verbs)
+    _doctor(verbs)
+
+
+def _top(verbs: Verbs) -> None:
+    parser = verb(verbs, "top", "watch a log: rates, newest events, segments, what was done to it")
+    parser.add_argument("log", metavar="DIR", help="the log; whoever writes it is not disturbed")
+    parser.add_argument("--once", action="store_true", help="look once, over one interval, and end")
+    parser.add_argument(
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        help="seconds between looks (default: %(default)s)",
+    )
+
+
+def _doctor(verbs: Verbs) -> None:
+    parser = verb(
+        verbs, "doctor", "examine configuration, log and machine, and say what should be done about them"
+    )
+    parser.add_argument(
+        "log", metavar="DIR", nargs="?", help="the log (default: the configured storage_path)"
+    )
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_INTERVAL_S:
+        raise argparse.ArgumentTypeError(f"takes seconds above 0, up to {LONGEST_INTERVAL_S:,}, not {text!r}")
+    return seconds
