@@ -13,7 +13,10 @@ import aresbus
 import pytest
 from aresbus.cli import main
 
-VERBS = ("demo", "record", "read", "info", "verify", "explain", "trace", "latency", "audit", "audit export")
+VERBS = (
+    *("demo", "record", "read", "info", "verify", "explain"),
+    *("trace", "latency", "audit", "audit export", "import-legacy", "export"),
+)
 HELP_LIMIT_S = 0.1
 
 
@@ -96,6 +99,11 @@ def test_the_version_is_that_of_the_package(capsys):
         ["read", "x", "--follow", "--up-to", "7"],
         ["read", "x", "--follow", "--durable"],
         ["read", "x", "--raw", "--json"],
+        ["import-legacy", "x"],
+        ["export", "x", "--out", "y"],
+        ["export", "x", "--jsonl"],
+        ["export", "x", "--out", "y", "--jsonl", "--csv"],
+        ["export", "x", "--out", "y", "--parquet", "--zstd"],
     ],
 )
 def test_a_usage_error_exits_with_2(arguments, capsys):
