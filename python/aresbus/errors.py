@@ -23,9 +23,11 @@ __all__ = [
     "DiskFullError",
     "DuplicateEventError",
     "EncodeError",
+    "ExportError",
     "FormatVersionError",
     "HandlerError",
     "IncompatibleSchemaError",
+    "LegacyLayoutError",
     "LimitError",
     "LogClosedError",
     "LogLockedError",
@@ -357,3 +359,21 @@ class AuditError(AresbusError):
     FIELDS: ClassVar[dict[str, Any]] = {"path": "", "seq": None}
     path: str
     seq: int | None
+
+
+class LegacyLayoutError(AresbusError, ValueError):
+    """The folder holds no older event store. Nothing was imported."""
+
+    code = "AB0026"
+    advice = "Name the folder that holds events/events_YYYY-MM-DD.jsonl."
+    FIELDS: ClassVar[dict[str, Any]] = {"path": None}
+    path: str | None
+
+
+class ExportError(AresbusError, ValueError):
+    """The export cannot go where it was told to go. Nothing was written."""
+
+    code = "AB0027"
+    advice = "Name a folder that is not there yet, or is empty, outside the log."
+    FIELDS: ClassVar[dict[str, Any]] = {"path": None}
+    path: str | None

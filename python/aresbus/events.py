@@ -184,11 +184,11 @@ class EventMetadata:
 class EventSnapshot:
     """The state of one aggregate after the event at ``sequence_number``."""
 
-    snapshot_id: str
-    timestamp: datetime
-    aggregate_id: str
-    sequence_number: int
-    state_data: dict[str, Any]
+    snapshot_id: str = field(default_factory=new_event_id)
+    timestamp: datetime = field(default_factory=utc_now)
+    aggregate_id: str = ""
+    sequence_number: int = 0
+    state_data: dict[str, Any] = field(default_factory=dict)
     version: str = DEFAULT_VERSION
 
     def to_dict(self) -> dict[str, Any]:

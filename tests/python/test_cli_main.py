@@ -14,23 +14,9 @@ import pytest
 from aresbus.cli import main
 
 VERBS = (
-    "demo",
-    "record",
-    "read",
-    "info",
-    "verify",
-    "explain",
-    "trace",
-    "latency",
-    "audit",
-    "audit export",
-    "subscriptions",
-    "parked",
-    "parked redeliver",
-    "parked drop",
-    "schema",
-    "top",
-    "doctor",
+    *("demo", "record", "read", "info", "verify", "explain"),
+    *("trace", "latency", "audit", "audit export", "import-legacy", "export"),
+    *("subscriptions", "parked", "parked redeliver", "parked drop", "schema", "top", "doctor"),
 )
 HELP_LIMIT_S = 0.1
 
@@ -121,6 +107,11 @@ def test_the_version_is_that_of_the_package(capsys):
         ["top", "x", "--interval", "0"],
         ["top", "x", "--interval", "nan"],
         ["top", "x", "--interval", "soon"],
+        ["import-legacy", "x"],
+        ["export", "x", "--out", "y"],
+        ["export", "x", "--jsonl"],
+        ["export", "x", "--out", "y", "--jsonl", "--csv"],
+        ["export", "x", "--out", "y", "--parquet", "--zstd"],
     ],
 )
 def test_a_usage_error_exits_with_2(arguments, capsys):

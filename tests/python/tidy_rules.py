@@ -28,9 +28,10 @@ RUST_LAYERS = (
     {"python"},
 )
 PYTHON_LAYERS = (
-    {"_core", "_typing", "errors", "reports", "events", "config", "market_day", "readable"},
+    {"_core", "_typing", "errors", "reports", "events", "config", "market_day", "readable", "zstd"},
     {"schema", "audit", "reader_trails", "log", "clock", "snapshot_record", "troubles"},
-    {"store"},
+    {"store", "legacy"},
+    {"export"},
     {"snapshots", "correlation", "metrics"},
     {"tracing", "latency", "acts", "audit_export"},
     {"subscriptions", "watch", "publishing"},

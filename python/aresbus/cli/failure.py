@@ -16,6 +16,8 @@ def error_line(error: Exception) -> str:
         return _one_line(f"aresbus: {error} (more: aresbus explain {error.code})")
     if isinstance(error, OSError):
         return _one_line(f"aresbus: {_system_text(error)}")
+    if isinstance(error, ImportError):  # an extra that is not installed; the message names it
+        return _one_line(f"aresbus: {error}")
     return _one_line(f"aresbus: this is a bug in aresbus: {_named(error)} (--debug shows where)")
 
 

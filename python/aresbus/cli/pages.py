@@ -236,4 +236,24 @@ PAGES: dict[str, Page] = {
             "The other trails are shown all the same: aresbus audit DIR",
         ),
     ),
+    "AB0026": Page(
+        "The folder named as an older event store holds no folder events/, so there is nothing to import.",
+        "Nothing was changed, neither there nor in the log.",
+        (
+            "Name the folder that holds events/events_YYYY-MM-DD.jsonl: the storage_path of the older bus.",
+            "A log of aresbus itself is no older store: open it, or export it with aresbus export.",
+        ),
+    ),
+    "AB0027": Page(
+        "An export makes a folder of its own. The one it was told to make is there and not empty, is a file, or lies "
+        "inside the log that is exported.",
+        "Nothing was written and nothing overwritten.",
+        (
+            "Name a folder that is not there yet: aresbus export LOG --out NEW --jsonl",
+            (
+                "A folder whose name ends in .unfinished is what a killed export left: it is not whole; delete it once "
+                "no export runs."
+            ),
+        ),
+    ),
 }

@@ -11,12 +11,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 from aresbus._core import Event, Log
 from aresbus.log import open as open_log
 from aresbus.readable import printable, time_text
 
-__all__ = ["fitted", "json_line", "run", "text_line", "time_text"]
+__all__ = ["filters", "fitted", "json_line", "run", "text_line", "time_text"]
 
 GLIMPSE_BYTES = 16
 """Shown of an opaque payload."""
@@ -37,21 +38,7 @@ def run(arguments: Namespace) -> int:
 
 def _events(log: Log, arguments: Namespace) -> Iterator[Event]:
     if not arguments.follow:
-        return log.read(
-            arguments.after,
-            arguments.up_to,
-            arguments.since,
-            arguments.until,
-            time=arguments.time,
-            limit=arguments.limit,
-            types=arguments.types,
-            aggregate_id=arguments.aggregate,
-            correlation_id=arguments.correlation,
-            source=arguments.source,
-            tags=dict(arguments.tags),
-            direction="backward" if arguments.backward else "forward",
-            durable=arguments.durable,
-        )
+        return log.read(**filters(arguments), direction="backward" if arguments.backward else "forward")
     events = log.follow(
         arguments.after,
         types=arguments.types,
@@ -61,6 +48,24 @@ def _events(log: Log, arguments: Namespace) -> Iterator[Event]:
         tags=dict(arguments.tags),
     )
     return islice(events, arguments.limit)
+
+
+def filters(arguments: Namespace) -> dict[str, Any]:
+    """What says which events, as keywords of ``Log.read``."""
+    return {
+        "after": arguments.after,
+        "up_to": arguments.up_to,
+        "since": arguments.since,
+        "until": arguments.until,
+        "time": arguments.time,
+        "limit": arguments.limit,
+        "types": arguments.types,
+        "aggregate_id": arguments.aggregate,
+        "correlation_id": arguments.correlation,
+        "source": arguments.source,
+        "tags": dict(arguments.tags),
+        "durable": arguments.durable,
+    }
 
 
 def _writer(arguments: Namespace) -> Callable[[Event], None]:

@@ -8,7 +8,7 @@ import argparse
 
 from aresbus.cli.arguments.kinds import Verbs, moment, position, tag, verb
 
-__all__ = ["check_read", "declare"]
+__all__ = ["add_filters", "check_read", "declare"]
 
 
 def declare(verbs: Verbs) -> None:
@@ -20,6 +20,16 @@ def declare(verbs: Verbs) -> None:
 def _read(verbs: Verbs) -> None:
     parser = verb(verbs, "read", "print events, oldest or newest first")
     parser.add_argument("log", metavar="DIR", help="the log")
+    add_filters(parser)
+    parser.add_argument(
+        "--backward", action="store_true", help="the newest event first; --limit counts from it"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="wait for new events until Ctrl-C")
+    parser.add_argument("--raw", action="store_true", help="print the stored payloads alone, one a line")
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add what says which events: positions, times, types, aggregate, conversation, source, tags, a limit."""
     parser.add_argument("--after", type=position, metavar="SEQ", help="begin behind this position")
     parser.add_argument("--up-to", type=position, metavar="SEQ", help="end with this position")
     parser.add_argument(
@@ -30,9 +40,6 @@ def _read(verbs: Verbs) -> None:
         "--time", choices=("append", "event"), default="append", help="which time (default: %(default)s)"
     )
     parser.add_argument("--limit", type=position, metavar="N", help="at most this many events")
-    parser.add_argument(
-        "--backward", action="store_true", help="the newest event first; --limit counts from it"
-    )
     parser.add_argument(
         "--type",
         action="append",
@@ -53,8 +60,6 @@ def _read(verbs: Verbs) -> None:
         help="with this tag only; may be repeated, all must be there",
     )
     parser.add_argument("--durable", action="store_true", help="only what survives power loss")
-    parser.add_argument("-f", "--follow", action="store_true", help="wait for new events until Ctrl-C")
-    parser.add_argument("--raw", action="store_true", help="print the stored payloads alone, one a line")
 
 
 def check_read(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
