@@ -27,9 +27,12 @@ if TYPE_CHECKING:
         __version__,
         verify,
     )
+    from aresbus.aggregates import Aggregate, PendingEvent, applies
+    from aresbus.async_repositories import AsyncRepository
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
+    from aresbus.conflicts import retry_on_conflict, retry_on_conflict_async
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
         LogClosedError,
         LogLockedError,
         LogPoisonedError,
+        ProjectionError,
         SchemaError,
         StorageError,
         TruncatedError,
@@ -54,7 +58,19 @@ if TYPE_CHECKING:
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
+    from aresbus.projections import (
+        MemoryProjectionStore,
+        Projection,
+        ProjectionPosition,
+        ProjectionStore,
+        ProjectionTransaction,
+        Updated,
+    )
+    from aresbus.rebuilding import Rebuilt, rebuild
+    from aresbus.reducers import Reducers, category_of
+    from aresbus.repositories import Executed, Repository
     from aresbus.schema import EventVersionManager
+    from aresbus.sqlite_projections import SqliteProjectionStore
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
 
@@ -62,7 +78,9 @@ __all__ = [
     "ERRORS_BY_CODE",
     "FORMAT_VERSION",
     "NOT_YET",
+    "Aggregate",
     "AresbusError",
+    "AsyncRepository",
     "BusConfig",
     "BusStateError",
     "Clock",
@@ -79,6 +97,7 @@ __all__ = [
     "EventStatus",
     "EventType",
     "EventVersionManager",
+    "Executed",
     "Expected",
     "FileEventStore",
     "FormatVersionError",
@@ -91,20 +110,37 @@ __all__ = [
     "LogPoisonedError",
     "ManualClock",
     "MemoryEventStore",
+    "MemoryProjectionStore",
     "ParkedDelivery",
+    "PendingEvent",
+    "Projection",
+    "ProjectionError",
+    "ProjectionPosition",
+    "ProjectionStore",
+    "ProjectionTransaction",
+    "Rebuilt",
     "Receipt",
+    "Reducers",
+    "Repository",
     "SchemaError",
+    "SqliteProjectionStore",
     "StorageError",
     "Subscription",
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
+    "Updated",
     "VersionConflictError",
     "__version__",
+    "applies",
+    "category_of",
     "get_event_bus_config",
     "open",
+    "rebuild",
     "register_event_type",
     "reports",
+    "retry_on_conflict",
+    "retry_on_conflict_async",
     "setup_enhanced_event_bus",
     "verify",
 ]
@@ -119,9 +155,12 @@ _HOMES = {
         "__version__",
         "verify",
     ),
+    "aggregates": ("Aggregate", "PendingEvent", "applies"),
+    "async_repositories": ("AsyncRepository",),
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
+    "conflicts": ("retry_on_conflict", "retry_on_conflict_async"),
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
@@ -137,6 +176,7 @@ _HOMES = {
         "LogClosedError",
         "LogLockedError",
         "LogPoisonedError",
+        "ProjectionError",
         "SchemaError",
         "StorageError",
         "TruncatedError",
@@ -146,7 +186,19 @@ _HOMES = {
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
     "log": ("Log", "open"),
+    "projections": (
+        "MemoryProjectionStore",
+        "Projection",
+        "ProjectionPosition",
+        "ProjectionStore",
+        "ProjectionTransaction",
+        "Updated",
+    ),
+    "rebuilding": ("Rebuilt", "rebuild"),
+    "reducers": ("Reducers", "category_of"),
+    "repositories": ("Executed", "Repository"),
     "schema": ("EventVersionManager",),
+    "sqlite_projections": ("SqliteProjectionStore",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
 }

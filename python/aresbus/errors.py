@@ -25,6 +25,7 @@ __all__ = [
     "LogClosedError",
     "LogLockedError",
     "LogPoisonedError",
+    "ProjectionError",
     "SchemaError",
     "StorageError",
     "TruncatedError",
@@ -304,3 +305,17 @@ class BusStateError(AresbusError, RuntimeError):
 
     code = "AB0018"
     advice = "Stop the bus first, and use it on one event loop."
+
+
+class ProjectionError(AresbusError):
+    """A projection cannot go on: a handler raised, or its store belongs to another projection or log.
+
+    ``__cause__`` is what the handler raised, ``seq`` and ``event_id`` name the event. The transaction was undone.
+    """
+
+    code = "AB0022"
+    advice = "Look at the cause; update() tries the same event again, reset() begins anew."
+    FIELDS: ClassVar[dict[str, Any]] = {"projection": "", "seq": None, "event_id": None}
+    projection: str
+    seq: int | None
+    event_id: str | None

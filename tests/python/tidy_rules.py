@@ -29,9 +29,10 @@ RUST_LAYERS = (
 )
 PYTHON_LAYERS = (
     {"_core", "_typing", "errors", "reports", "events", "config", "market_day"},
-    {"schema", "audit", "log", "clock", "snapshot_record", "troubles"},
+    {"schema", "audit", "log", "clock", "snapshot_record", "troubles", "reducers", "rebuilding"},
     {"store"},
-    {"snapshots", "correlation", "metrics"},
+    {"snapshots", "correlation", "metrics", "aggregates", "conflicts", "projections", "sqlite_projections"},
+    {"repositories", "async_repositories"},
     {"subscriptions", "watch", "publishing"},
     {"delivery"},
     {"foreign"},

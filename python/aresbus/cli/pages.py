@@ -199,4 +199,15 @@ PAGES: dict[str, Page] = {
             "To start anew: await bus.stop(), then initialize() and run().",
         ),
     ),
+    "AB0022": Page(
+        "A projection cannot go on. Either one of its handlers raised on the event at seq; __cause__ is its exception. "
+        "Or its store holds the state of another projection or of another log.",
+        "Nothing is half done: state and position are as they were before the transaction. A state in memory is "
+        "empty instead and is built anew at the next update. The log was only read.",
+        (
+            "Mend the handler and call update() again: it begins at the same event.",
+            "Handlers changed? Raise the projection's version: its state is rebuilt.",
+            "Another log or projection on purpose? Give it a store of its own, or reset() this one.",
+        ),
+    ),
 }
