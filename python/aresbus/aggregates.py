@@ -153,7 +153,7 @@ class Aggregate:
         pending = PendingEvent(
             text, copy.deepcopy(data), new_event_id(), time_ns, dict(tags or {}), schema_version
         )
-        self._apply((self._as_stored_later(pending),))
+        getattr(self, self._appliers[text])(self._as_stored_later(pending))
         self._pending.append(pending)
 
     def state(self) -> dict[str, Any]:
@@ -181,10 +181,14 @@ class Aggregate:
 
     def _replay(self, events: Iterable[Event], present: Present = as_stored) -> Event | None:
         """Fold stored events, those of unknown types too, which change nothing; the last one."""
+        methods = {text: getattr(self, name) for text, name in self._appliers.items()}
         last = None
         try:
             for last in events:
-                self._apply(present(last))
+                for event in present(last):
+                    method = methods.get(event.event_type)
+                    if method is not None:
+                        method(event)
         except Exception as error:
             if last is not None:
                 error.add_note(f"while folding {last.event_type} at seq {last.seq} into {self._id}")
@@ -200,9 +204,3 @@ class Aggregate:
     def _saved(self, version: int | None) -> None:
         self._version = version
         self._pending.clear()
-
-    def _apply(self, events: Iterable[Event]) -> None:
-        for event in events:
-            name = self._appliers.get(event.event_type)
-            if name is not None:
-                getattr(self, name)(event)

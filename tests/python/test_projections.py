@@ -358,7 +358,7 @@ def follow_in_thread(projection, log, **settings):
     def act():
         try:
             projection.follow(log, **settings)
-        except Exception as error:
+        except aresbus.AresbusError as error:
             failures.append(error)
 
     thread = threading.Thread(target=act)

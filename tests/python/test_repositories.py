@@ -279,63 +279,67 @@ def test_one_aggregate_twice_in_a_batch_is_refused(log, orders):
 # Snapshots
 
 
+class Counted(Order):
+    """An order whose loads are counted; each test makes a class of its own where it changes one."""
+
+
 @pytest.fixture
 def counting(log):
-    """A class that counts the events it applied, and its repository, with a snapshot every five events."""
+    """A repository with a snapshot every five events, and a function: an order, and how many events its load took."""
+    taken = []
 
-    class Counted(Order):
-        applied = 0
+    def present(event):
+        taken.append(event)
+        return [event]
 
-        def _apply(self, events):
-            events = list(events)
-            type(self).applied += len(events)
-            super()._apply(events)
+    def loaded(log=log, kind=Counted, **bounds):
+        taken.clear()
+        order = Repository(log, kind, present=present).load("order-1", **bounds)
+        return order, len(taken)
 
-    return Counted, Repository(log, Counted, snapshot_every=5)
-
-
-def loaded_with(kind, repository, **bounds):
-    kind.applied = 0
-    order = repository.load("order-1", **bounds)
-    return order, kind.applied
+    return Repository(log, Counted, snapshot_every=5), loaded
 
 
 def test_a_load_begins_with_the_newest_snapshot(tmp_path, log, counting):
-    kind, repository = counting
+    repository, loaded = counting
     filled(repository, 12)
-    order, applied = loaded_with(kind, repository)
+    order, applied = loaded()
     assert applied == 3
     assert (order.version, order.open_quantity) == (12, 988)
     assert order.state() == Repository(log, Order).load("order-1").state()
-    assert loaded_with(kind, repository, to_version=8)[1] == 4
-    assert loaded_with(kind, repository, to_version=3)[1] == 4
+    assert loaded(to_version=8)[1] == 4
+    assert loaded(to_version=3)[1] == 4
     log.close()
     with aresbus.open(tmp_path / "log") as again:
-        assert loaded_with(kind, Repository(again, kind))[1] == 3
+        assert loaded(again)[1] == 3
 
 
 def test_a_raised_reducer_version_makes_snapshots_worthless(log, counting, caplog):
-    kind, repository = counting
+    repository, loaded = counting
     filled(repository, 6)
-    kind.reducer_version = 2
-    order, applied = loaded_with(kind, repository)
+
+    class Changed(Counted):
+        reducer_version = 2
+
+    Changed.__name__ = Counted.__name__
+    order, applied = loaded(kind=Changed)
     assert (applied, order.open_quantity) == (7, 994)
     assert "1 unusable snapshots of order-1 ignored" in caplog.text
 
 
 def test_a_batch_over_a_boundary_makes_one_snapshot(log, counting):
-    kind, repository = counting
+    repository, loaded = counting
     order = repository.load("order-1")
     order.place(100)
     for _ in range(11):
         order.fill(1)
     repository.save(order)
     assert [seq for seq, _ in log._read_snapshots("Counted(order-1)")] == [11]
-    assert loaded_with(kind, repository)[1] == 0
+    assert loaded()[1] == 0
 
 
 def test_snapshots_of_a_class_are_not_those_of_reducers(log, counting):
-    _, repository = counting
+    repository, _ = counting
     filled(repository, 5)
     reducers = aresbus.Reducers()
     reducers.register("order_filled", lambda state, event: {"fills": state.get("fills", 0) + 1})
@@ -378,14 +382,14 @@ def test_a_class_may_say_how_its_state_becomes_json(log):
 
 
 def test_a_snapshot_that_cannot_be_restored_is_passed_over(log, counting, caplog):
-    kind, repository = counting
+    repository, _ = counting
     filled(repository, 6)
 
-    class Picky(kind):
+    class Picky(Counted):
         def restore(self, state):
             raise KeyError("gone")
 
-    Picky.__name__ = kind.__name__
+    Picky.__name__ = Counted.__name__
     with caplog.at_level(logging.ERROR):
         order = Repository(log, Picky).load("order-1")
     assert (order.version, order.open_quantity) == (6, 994)
