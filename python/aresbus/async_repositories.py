@@ -7,9 +7,9 @@ begun.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from aresbus._core import Durability, Receipt
 from aresbus.aggregates import Aggregate
@@ -93,20 +93,44 @@ class AsyncRepository(Generic[A]):
             await asyncio.to_thread(repository.take_snapshots, saved)
         return receipts
 
+    @overload
     async def execute(
         self,
         aggregate_id: str,
-        command: Callable[[A], Awaitable[R] | R],
+        command: Callable[[A], Coroutine[Any, Any, R]],
         *,
         retries: int = RETRIES,
         source: str = "",
         correlation_id: str | None = None,
         causation_id: str | None = None,
         durability: Durability | None = None,
-    ) -> Executed[A, R]:
+    ) -> Executed[A, R]: ...
+    @overload
+    async def execute(
+        self,
+        aggregate_id: str,
+        command: Callable[[A], R],
+        *,
+        retries: int = RETRIES,
+        source: str = "",
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        durability: Durability | None = None,
+    ) -> Executed[A, R]: ...
+    async def execute(
+        self,
+        aggregate_id: str,
+        command: Callable[[A], Any],
+        *,
+        retries: int = RETRIES,
+        source: str = "",
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        durability: Durability | None = None,
+    ) -> Executed[A, Any]:
         """As :meth:`Repository.execute`. The command runs on the loop and may be async."""
 
-        async def act() -> Executed[A, R]:
+        async def act() -> Executed[A, Any]:
             aggregate = await self.load(aggregate_id)
             answer = command(aggregate)
             result = await answer if inspect.isawaitable(answer) else answer
