@@ -27,15 +27,20 @@ if TYPE_CHECKING:
         __version__,
         verify,
     )
+    from aresbus.acts import Act, read_acts
     from aresbus.aggregates import Aggregate, PendingEvent, applies
     from aresbus.async_repositories import AsyncRepository
+    from aresbus.audit import actor
+    from aresbus.audit_export import export_acts
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
     from aresbus.conflicts import retry_on_conflict, retry_on_conflict_async
+    from aresbus.correlation import correlate
     from aresbus.errors import (
         ERRORS_BY_CODE,
         AresbusError,
+        AuditError,
         BusStateError,
         ConfigError,
         CorruptionError,
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
         VersionConflictError,
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
+    from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
     from aresbus.projections import (
         MemoryProjectionStore,
@@ -73,14 +79,17 @@ if TYPE_CHECKING:
     from aresbus.sqlite_projections import SqliteProjectionStore
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
+    from aresbus.tracing import Trace, trace
 
 __all__ = [
     "ERRORS_BY_CODE",
     "FORMAT_VERSION",
     "NOT_YET",
+    "Act",
     "Aggregate",
     "AresbusError",
     "AsyncRepository",
+    "AuditError",
     "BusConfig",
     "BusStateError",
     "Clock",
@@ -103,6 +112,7 @@ __all__ = [
     "FormatVersionError",
     "HandlerError",
     "IEventStore",
+    "LatencyReport",
     "LimitError",
     "Log",
     "LogClosedError",
@@ -126,22 +136,29 @@ __all__ = [
     "SqliteProjectionStore",
     "StorageError",
     "Subscription",
+    "Trace",
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
     "Updated",
     "VersionConflictError",
     "__version__",
+    "actor",
     "applies",
     "category_of",
+    "correlate",
+    "export_acts",
     "get_event_bus_config",
+    "latency_between",
     "open",
+    "read_acts",
     "rebuild",
     "register_event_type",
     "reports",
     "retry_on_conflict",
     "retry_on_conflict_async",
     "setup_enhanced_event_bus",
+    "trace",
     "verify",
 ]
 
@@ -155,15 +172,20 @@ _HOMES = {
         "__version__",
         "verify",
     ),
+    "acts": ("Act", "read_acts"),
     "aggregates": ("Aggregate", "PendingEvent", "applies"),
     "async_repositories": ("AsyncRepository",),
+    "audit": ("actor",),
+    "audit_export": ("export_acts",),
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
     "conflicts": ("retry_on_conflict", "retry_on_conflict_async"),
+    "correlation": ("correlate",),
     "errors": (
         "ERRORS_BY_CODE",
         "AresbusError",
+        "AuditError",
         "BusStateError",
         "ConfigError",
         "CorruptionError",
@@ -185,6 +207,7 @@ _HOMES = {
         "VersionConflictError",
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
+    "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
     "projections": (
         "MemoryProjectionStore",
@@ -201,6 +224,7 @@ _HOMES = {
     "sqlite_projections": ("SqliteProjectionStore",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
+    "tracing": ("Trace", "trace"),
 }
 """Module to the public names it gives. Event comes from there because that module makes it behave as a dataclass."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -23,17 +23,14 @@ from aresbus.errors import (
     LimitError,
     LogClosedError,
     SchemaError,
-    UnknownEventTypeError,
 )
 from aresbus.events import event_type_of
 from aresbus.foreign import ForeignStore
 from aresbus.log import Log
 from aresbus.publishing import Publication
-from aresbus.readings import ReadableBus
 from aresbus.runner import DISPATCH_AT_ONCE, Runner
-from aresbus.snapshots import Reducer
 from aresbus.store import waits_for_disk
-from aresbus.subscriptions import Callback, Subscription, is_same_callback
+from aresbus.subscribing import SubscribableBus, unknown_type
 
 __all__ = ["EnhancedEventBus", "setup_enhanced_event_bus"]
 
@@ -44,7 +41,7 @@ REFUSED = (EncodeError, LimitError, SchemaError)
 """Input that cannot be published: a lenient bus answers with an empty id, a strict one raises."""
 
 
-class EnhancedEventBus(ReadableBus):
+class EnhancedEventBus(SubscribableBus):
     """An event bus whose queue is a durable log.
 
     ``config`` is ``{"event_bus": {...}}`` with any of the fifteen keys; engine settings (durability,
@@ -114,10 +111,12 @@ class EnhancedEventBus(ReadableBus):
                 raise BusStateError("the bus runs on another event loop")
             await runner.settle(timeout)
             await runner.end()
+        self._delivery.pressure.end()  # also of a run that was cancelled before its first step
         self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
         log, self._log = self._log, None
         if log is not None and not log.is_closed:
             await self._house.finish()
+        await asyncio.to_thread(self._delivery.detach)
         await asyncio.to_thread(self._log_store.close)
 
     async def __aenter__(self) -> Self:
@@ -164,8 +163,6 @@ class EnhancedEventBus(ReadableBus):
             if self._is_stopped and not again:
                 raise LogClosedError("the bus was stopped")
             log = self._open_on_record()
-            self._delivery.attach(log)
-            self._house.attached()
             self._log, self._is_stopped = log, False
         unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
         logger.warning("configuration keys without effect yet: %s", unfinished)
@@ -179,7 +176,10 @@ class EnhancedEventBus(ReadableBus):
             if log.audit_trail is not None:
                 with log.audit_trail.act("bus.configure", self.config.to_dict()):
                     pass
+            self._delivery.attach(log)
+            self._house.attached()
         except BaseException:
+            self._delivery.detach()
             if not was_open:
                 store.close()
             raise
@@ -214,12 +214,13 @@ class EnhancedEventBus(ReadableBus):
         always raises StorageError and its kin, VersionConflictError, and TypeError or ValueError for a wrong
         argument; they too are logged at the call.
         """
+        pressure = self._delivery.pressure
         try:
-            known = event_type_of(event_type)
-            if known is None:
-                raise _unknown_type(event_type)  # noqa: TRY301 - one way for all that is refused
+            known = _known_type(event_type)
             if durability is not None and durability not in DURABILITIES:
                 raise ValueError(f"durability: got {durability!r}, takes {', '.join(DURABILITIES)}")  # noqa: TRY301
+            if self._delivery.roster.blocking:
+                pressure.refuse_feeding_itself()
             if self.config.correlation_tracking:
                 handled = handled_event.get()
                 if handled is not None:
@@ -241,11 +242,21 @@ class EnhancedEventBus(ReadableBus):
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - raised when it is awaited
             return self._refused(event_type, error)
-        self._delivery.remember(event)
+        self._delivery.frontier.hold(event)
         self._counters.events_published += 1
-        if (durability is not None or log.durability != "interval") and waits_for_disk(log, durability):
+        must_settle = (durability is not None or log.durability != "interval") and waits_for_disk(
+            log, durability
+        )
+        if self._delivery.roster.blocking and pressure.over() is not None:
+            return Publication(
+                event, later=pressure.held(partial(self._settled, log, event, must=must_settle))
+            )
+        if must_settle:
             return Publication(event, later=partial(self._settler.settled, log, event))
         return Publication(event)
+
+    async def _settled(self, log: Log, event: Event, *, must: bool) -> str:
+        return await self._settler.settled(log, event) if must else event.event_id
 
     def _checked(self, event_type: str, data: Any, schema_version: str | None) -> bool | None:
         """Whether the data fits its declared schema; None where none is declared. Under "strict" a breach raises."""
@@ -271,38 +282,7 @@ class EnhancedEventBus(ReadableBus):
     async def _save_first(self, foreign: ForeignStore, event: Event, *, is_valid: bool | None) -> str:
         return await foreign.save_and_deliver(await self._opened(), event, is_valid=is_valid)
 
-    # Subscribing
-
-    def subscribe(self, event_type: str, callback: Callback) -> Subscription:
-        """Call ``callback(event)`` for every event of the type appended from now on; sync or async.
-
-        Each subscription has its own cursor: it gets the events in the order of the log, and neither waits for
-        nor suffers from another. A callback that raises is tried again ``max_retry_count`` times, then the delivery
-        is parked. Raises UnknownEventTypeError, TypeError.
-        """
-        known = event_type_of(event_type)
-        if known is None:
-            raise _unknown_type(event_type)
-        if not callable(callback):
-            raise TypeError(f"a callback is called with the event; {callback!r} cannot be called")
-        return self._delivery.add(known, callback)
-
-    def unsubscribe(self, event_type: str, callback: Callback) -> None:
-        """End every subscription of this callback to this type; nothing if there is none.
-
-        A delivery under way finishes, no further one begins; a handler may unsubscribe itself.
-        """
-        for subscription in self._delivery.by_type.get(event_type, ()):
-            if is_same_callback(subscription.callback, callback):
-                subscription.unsubscribe()
-
-    def register_reducer(self, event_type: str, reducer: Reducer, *, version: int = 1) -> None:
-        """Fold events of the type into the state of their aggregate with ``reducer(state, event)``.
-
-        It returns the new state, or None if it changed the given one; it must be pure, and runs off the loop.
-        Raising ``version`` makes the snapshots of older reducers worthless.
-        """
-        self._snapshots.reducers.register(event_type, reducer, version)
+    # Delivering by hand
 
     async def process_pending(self) -> int:
         """One delivery pass, for tests and scripts that do not :meth:`run`; how many deliveries were made.
@@ -319,10 +299,10 @@ class EnhancedEventBus(ReadableBus):
         while has_more:
             has_more = delivery.dispatch(DISPATCH_AT_ONCE)
             await asyncio.sleep(0)
-        delivery.woken.clear()
-        ready = [one for one in delivery.subscriptions() if one.has_work]
+        delivery.take_woken()
+        ready = [one for one in delivery.roster.all() if one.has_work]
         counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
-        if self._house.is_due:
+        if self._house.is_due or any(one.is_durable for one in ready):
             await self._house.keep()
         return sum(counts)
 
@@ -353,10 +333,11 @@ class EnhancedEventBus(ReadableBus):
         return await self._snapshots.rebuild(aggregate_id, target_sequence)
 
 
-def _unknown_type(event_type: Any) -> UnknownEventTypeError:
-    return UnknownEventTypeError(
-        f"no event type {event_type!r}", event_type=str(event_type), problems=["nobody registered it"]
-    )
+def _known_type(event_type: Any) -> str:
+    known = event_type_of(event_type)
+    if known is None:
+        raise unknown_type(event_type)
+    return known
 
 
 async def setup_enhanced_event_bus(config: Mapping[str, Any] | None = None) -> EnhancedEventBus | None:

@@ -13,6 +13,7 @@ from aresbus._typing import override
 __all__ = [
     "ERRORS_BY_CODE",
     "AresbusError",
+    "AuditError",
     "BusStateError",
     "ConfigError",
     "CorruptionError",
@@ -319,3 +320,13 @@ class ProjectionError(AresbusError):
     projection: str
     seq: int | None
     event_id: str | None
+
+
+class AuditError(AresbusError):
+    """An entry in an audit trail is no record of an act. ``path`` names the trail, ``seq`` the entry."""
+
+    code = "AB0024"
+    advice = "Look at the entry with `aresbus read`: something other than aresbus wrote into the trail."
+    FIELDS: ClassVar[dict[str, Any]] = {"path": "", "seq": None}
+    path: str
+    seq: int | None

@@ -75,6 +75,6 @@ class ForeignStore:
             is_valid,
         )
         live.metadata = metadata
-        self._delivery.remember(live)
+        self._delivery.frontier.hold(live)
         self._counters.events_published += 1
         return metadata.event_id

@@ -1,9 +1,10 @@
-"""What a bus does besides delivering: snapshots that are due, and its own figures for whoever asks.
+"""What a bus does besides delivering: checkpoints, snapshots that are due, and its own figures for whoever asks.
 
 Owns when the bus's own snapshot is made and what stands in it. Timing is the runner's. Invariant: a pass never blocks
 the loop and never fails the bus.
 """
 
+import asyncio
 from typing import Any
 
 from aresbus.delivery import Delivery
@@ -29,6 +30,9 @@ class Housekeeping:
     async def keep(self) -> None:
         """One pass."""
         self._counters.housekeeping_passes += 1
+        self._delivery.tell_positions()
+        if any(one.is_durable for one in self._delivery.roster.all()):
+            await asyncio.to_thread(self._delivery.remember)
         processed = self._delivery.processed_position
         await self._snapshots.take_due(processed)
         if self._is_system_due():
@@ -39,6 +43,7 @@ class Housekeeping:
         processed = self._delivery.processed_position
         await self._snapshots.take_due(processed)
         await self._take_system(processed)
+        await asyncio.to_thread(self._delivery.detach)
 
     def attached(self) -> None:
         """The delivery begins on a newly opened log: count from its end."""
@@ -56,5 +61,5 @@ class Housekeeping:
         return {
             "next_seq": processed,
             "metrics": {"events_processed": delivery.processed_count, **self._counters.classic()},
-            "subscribers": {str(text): len(several) for text, several in delivery.by_type.items()},
+            "subscribers": {str(text): len(several) for text, several in delivery.roster.by_type.items()},
         }

@@ -10,6 +10,8 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -20,7 +22,8 @@ from aresbus import (
 from aresbus._core import Durability, ManualClock
 from aresbus._typing import override
 from aresbus.audit import AuditTrail
-from aresbus.errors import LogLockedError, StorageError
+from aresbus.errors import LogClosedError, LogLockedError, StorageError
+from aresbus.reader_trails import close_abandoned, reader_trail
 
 __all__ = ["Log", "open"]
 
@@ -38,6 +41,8 @@ class Log(_core.Log):
     durability: Durability
     """What an append of this log waits for unless it says otherwise."""
     _trail: AuditTrail | None
+    _records_as_reader: bool
+    _forces_filesystem: bool
     _closing: threading.Lock
 
     def __new__(
@@ -73,7 +78,7 @@ class Log(_core.Log):
             _check(path, options)
             trail = _trail_of(os.fspath(path), reason, force_filesystem=force_filesystem)
             try:
-                with trail.act("log.open", _plain_options(options)) as result:
+                with trail.act("log.open", _plain_options(options), reason=reason) as result:
                     self = super().__new__(cls, path, **options)
                     result.update(log_id=self.log_id, epoch=self.epoch, last_seq=self.last_seq)
                 if not self.recovery["clean"] and not self.recovery["created"]:
@@ -83,6 +88,8 @@ class Log(_core.Log):
                 raise
             self._trail = trail
         self.durability = durability
+        self._records_as_reader = path is not None and mode == "r" and audit
+        self._forces_filesystem = force_filesystem
         self._closing = threading.Lock()
         _open_logs.add(self)
         return self
@@ -91,6 +98,26 @@ class Log(_core.Log):
     def audit_trail(self) -> AuditTrail | None:
         """Where acts on this log are recorded; None for a reader, a log in memory, and ``audit=False``."""
         return self._trail
+
+    def act(
+        self, name: str, details: Mapping[str, Any] | None = None, *, reason: str = ""
+    ) -> AbstractContextManager[dict[str, Any]]:
+        """Record an administrative act on this log around a ``with`` block; the dict it gives takes the result.
+
+        A writer's act goes to :attr:`audit_trail`, a reader's to its process's own trail, made at its first act; a log
+        in memory and one opened with ``audit=False`` record nothing. Intent and outcome are durable before the block
+        begins and when it has ended. ``details`` and the result have to fit JSON. ``reason``: by default that of the
+        surrounding :func:`aresbus.actor`, else, for a writer, that of the opening.
+
+        Raises, before the block runs, what kept the intent from being stored: StorageError and its kin, EncodeError,
+        LogClosedError. A failing block is recorded with its error, which goes on.
+        """
+        if self.is_closed:
+            raise LogClosedError(f"{self.path or 'the log in memory'} is closed", path=self.path)
+        trail = self._trail
+        if self._records_as_reader:
+            trail = reader_trail(self, force_filesystem=self._forces_filesystem)
+        return nullcontext({}) if trail is None else trail.act(name, details, reason=reason)
 
     @override
     def close(self) -> None:
@@ -176,7 +203,7 @@ def _check(path: str | os.PathLike[str], options: dict[str, Any]) -> None:
 
 def _trail_of(path: str, reason: str, *, force_filesystem: bool) -> AuditTrail:
     try:
-        return AuditTrail(path, reason=reason, force_filesystem=force_filesystem)
+        trail = AuditTrail(path, reason=reason, force_filesystem=force_filesystem)
     except LogLockedError as locked:
         # Whoever writes the log holds its trail too, and it is the log that the caller asked for.
         holder = "an unknown process" if locked.pid is None else f"process {locked.pid}"
@@ -187,6 +214,8 @@ def _trail_of(path: str, reason: str, *, force_filesystem: bool) -> AuditTrail:
             host=locked.host,
             started=locked.started,
         ) from None
+    close_abandoned(path, force_filesystem=force_filesystem)
+    return trail
 
 
 def _plain_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ counters are written on the bus's loop, or by publishers under the GIL, where a 
 accepted for the histogram but not for the four classic counters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,10 @@ class LatencyHistogram:
             if count and seen >= wanted:
                 return min(_upper_end(index), self.max_ns)
         return None
+
+    def buckets(self) -> Iterator[tuple[int, int]]:
+        """Upper end in ns, inclusive, and count of each bucket that counted something, ascending."""
+        return ((_upper_end(index), count) for index, count in enumerate(self._counts) if count)
 
     def summary(self) -> dict[str, int | None]:
         """``count``, ``p50``, ``p99``, ``p99.9`` and ``max``, in ns."""

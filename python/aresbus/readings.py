@@ -92,7 +92,12 @@ class ReadableBus:
             self.event_store, self.config, self._counters, self._troubles, self.clock, is_reader=mode == "r"
         )
         self._delivery = Delivery(
-            self.config, self._counters, self._troubles, self.clock, self._snapshots.observe
+            self.config,
+            self._counters,
+            self._troubles,
+            self.clock,
+            observe=self._snapshots.observe,
+            present=_as_stored,
         )
         self._house = Housekeeping(self._delivery, self._snapshots, self._counters)
         self._settler = Settler()
@@ -144,12 +149,14 @@ class ReadableBus:
     @property
     def subscribers(self) -> dict[str, list[Callback]]:
         """The callbacks by event type."""
-        return {text: [one.callback for one in several] for text, several in self._delivery.by_type.items()}
+        return {
+            text: [one.callback for one in several] for text, several in self._delivery.roster.by_type.items()
+        }
 
     @property
     def subscriptions(self) -> list[Subscription]:
         """Every active subscription, with its cursor and its parked deliveries."""
-        return self._delivery.subscriptions()
+        return self._delivery.roster.all()
 
     @property
     def event_queue(self) -> EventQueue:
@@ -159,7 +166,7 @@ class ReadableBus:
     @property
     def event_history(self) -> list[Event]:
         """The newest events held as objects, oldest first; handlers got these very objects."""
-        return self._delivery.recent()
+        return self._delivery.frontier.recent()
 
     @property
     def last_error(self) -> BaseException | None:
@@ -190,8 +197,8 @@ class ReadableBus:
             "mode": self._mode,
             "metrics": self.get_metrics(),
             "queue_size": delivery.waiting_count,
-            "subscribers_count": len(delivery.subscriptions()),
-            "subscriptions": [self._describe(one) for one in delivery.subscriptions()],
+            "subscribers_count": len(delivery.roster.all()),
+            "subscriptions": [self._describe(one) for one in delivery.roster.all()],
             "persistence_enabled": self.config.enable_persistence,
             "snapshots_enabled": self.config.enable_snapshots,
             "last_error": self._troubles.last_text,
@@ -225,25 +232,30 @@ class ReadableBus:
         if limit <= 0:
             return []
         if log is None or last is None:
-            return self._delivery.recent()[-limit:]
+            return self._delivery.frontier.recent()[-limit:]
         first = max(log.first_seq, last + 1 - limit)
-        held = {event.seq: event for event in self._delivery.recent()}
+        held = {event.seq: event for event in self._delivery.frontier.recent()}
         if all(seq in held for seq in range(first, last + 1)):
             return [held[seq] for seq in range(first, last + 1)]
         stored = log.read(after=first - 1 if first else None, up_to=last)
         return [held.get(event.seq, event) for event in stored]
 
     def _describe(self, subscription: Subscription) -> dict[str, Any]:
-        log = self._log
-        last = None if log is None or log.is_closed else log.last_seq
-        end = 0 if last is None else last + 1
+        terms = subscription.terms
         return {
             "event_type": str(subscription.event_type),
             "callback": subscription.name,
-            "lag": max(0, end - subscription.position(self._delivery.dispatched)),
+            "name": terms.name,
+            "lag": self._delivery.frontier.lag(subscription),
             "delivered": subscription.delivered_count,
             "retried": subscription.retried_count,
             "parked": subscription.parked_count,
+            "parked_now": len(subscription.parking),
+            "skipped": subscription.skipped_count,
+            "back_pressure": terms.back_pressure,
+            "blocked": subscription.blocked_count,
+            "dropped": subscription.waiting.dropped_count,
+            "halted": subscription.halted_for,
         }
 
     def _health(self) -> dict[str, Any]:
@@ -258,6 +270,11 @@ class ReadableBus:
             reasons.append(f"the loop is held for {seconds:.1f} s and more; handler entered last: {name}")
         status = "unhealthy" if poisoned else "degraded" if reasons else "healthy"
         return {"status": status, "reasons": reasons}
+
+
+def _as_stored(event: Event, on_unknown: str) -> tuple[Event, ...]:
+    del on_unknown
+    return (event,)
 
 
 def _log_options(

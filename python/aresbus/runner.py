@@ -37,6 +37,7 @@ class Runner:
         """While the loop is held: for how long when it was noticed, and the handler that was entered last."""
         self._delivery, self._house, self._log = delivery, house, log
         self._waker = Waker(self.loop)
+        delivery.pressure.is_delivering = True
         self._serving: dict[asyncio.Task[None], Subscription] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
@@ -53,8 +54,11 @@ class Runner:
         if reader is None:
             log._on_commit(self._waker)  # noqa: SLF001 - made for this line
         house = self._start(self._housekeeping())
+        delivery.on_wake = self._waker
         try:
-            delivery.woken.update((one, None) for one in delivery.subscriptions() if one.has_work)
+            for one in delivery.roster.all():
+                if one.has_work:
+                    delivery.wake(one)
             while not self._is_ending:
                 self._waker.clear()
                 has_more = delivery.dispatch(DISPATCH_AT_ONCE)
@@ -67,6 +71,8 @@ class Runner:
                 else:
                     await self._waker.wait()
         finally:
+            delivery.on_wake = None
+            delivery.pressure.end()
             house.cancel()
             watcher.stop()
             if reader is None:
@@ -84,9 +90,10 @@ class Runner:
         target = 0 if last is None else last + 1
         me = asyncio.current_task()
         while not self._ended.is_set() and self._failure is None:
-            waiting = [one for one in delivery.subscriptions() if one.task is None or one.task is not me]
-            positions = [one.position(delivery.dispatched) for one in waiting]
-            if min([delivery.dispatched, *positions]) >= target:
+            others = (one for one in delivery.roster.all() if one.halted_for is None)
+            waiting = [one for one in others if one.task is None or one.task is not me]
+            positions = [one.position(delivery.frontier.dispatched) for one in waiting]
+            if min([delivery.frontier.dispatched, *positions]) >= target:
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -111,9 +118,8 @@ class Runner:
         self._waker()
 
     def _serve_woken(self) -> None:
-        woken, self._delivery.woken = self._delivery.woken, {}
-        for subscription in woken:
-            if subscription.task is None and subscription.is_active:
+        for subscription in self._delivery.take_woken():
+            if subscription.task is None and subscription.has_work:
                 task = self.loop.create_task(self._serve(subscription), name=f"aresbus {subscription.name}")
                 subscription.task = task
                 self._serving[task] = subscription
@@ -121,7 +127,7 @@ class Runner:
 
     async def _serve(self, subscription: Subscription) -> None:
         delivery, batch_size = self._delivery, self._delivery.config.batch_size
-        while subscription.is_active and subscription.has_work:
+        while subscription.has_work:
             await delivery.drain(subscription, batch_size)
             self._keep_house_if_due()
             await asyncio.sleep(0)
@@ -136,8 +142,7 @@ class Runner:
             self._failure = error
             self._waker()
         elif subscription.has_work and not self._is_ending:
-            self._delivery.woken[subscription] = None
-            self._waker()
+            self._delivery.wake(subscription)
 
     def _start(self, act: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(act)
@@ -175,9 +180,9 @@ class Runner:
             )
 
     def _report_cancelled(self, subscription: Subscription) -> None:
-        if not subscription.is_busy or not subscription.pending:
+        event = subscription.current
+        if subscription.busy_since is None or event is None:
             return
-        event = subscription.pending[0]
         error = HandlerError(
             f"{subscription.name} was still busy with {event!r} when the bus stopped; it was cancelled",
             handler=subscription.name,

@@ -12,10 +12,12 @@ TRADE = {"symbol": "BTCUSDT", "side": "buy", "quantity": 0.5, "price": 61250.5}
 PATIENCE_SECONDS = 20.0
 
 
-def make_bus(folder, *, log_options=None, **settings) -> EnhancedEventBus:
+def make_bus(folder, *, log_options=None, clock=None, mode="rw", **settings) -> EnhancedEventBus:
     """A strict bus on ``folder``; the rest are keys of the configuration."""
     section = {"storage_path": str(folder), **settings}
-    return EnhancedEventBus({"event_bus": section}, strict=True, log_options=log_options)
+    return EnhancedEventBus(
+        {"event_bus": section}, mode=mode, strict=True, clock=clock, log_options=log_options
+    )
 
 
 def run(act, *, debug=False) -> Any:

@@ -32,6 +32,7 @@ CALLS = {
     "wait_durable": lambda log: log.wait_durable(0, timeout=0),
     "sync": lambda log: log.sync(),
     "aggregate_version": lambda log: log.aggregate_version("a"),
+    "act": lambda log: log.act("export"),
     "verify": lambda log: log.verify(),
     "stats": lambda log: log.stats(),
     "last_seq": lambda log: log.last_seq,

@@ -243,7 +243,7 @@ def test_a_failing_handler_is_retried_then_parked_and_the_cursor_moves_on(caplog
         await publish(bus, 2)
         await bus.settled()
         assert tries == [(0, 0), (0, 1), (0, 2), (1, 0)]
-        (parked,) = subscription.parked
+        (parked,) = subscription.parked()
         assert (parked.event, parked.attempts) == (bus.event_history[0], 3)
         assert isinstance(parked.error, HandlerError)
         assert isinstance(parked.error.__cause__, ValueError)
@@ -277,7 +277,7 @@ def test_a_retry_that_succeeds_is_a_delivery():
         await publish(bus, 1)
         await bus.settled()
         assert tries == [0, 1, 2]
-        assert not subscription.parked
+        assert not subscription.parked()
         assert bus.event_history[0].metadata.status is EventStatus.PROCESSED
 
     run(act())
@@ -312,7 +312,7 @@ def test_a_handler_that_awaits_something_cancelled_has_failed_and_goes_on():
         await publish(bus, 2)
         await bus.settled()
         assert seen == [1]
-        assert len(subscription.parked) == 1
+        assert len(subscription.parked()) == 1
 
     run(act())
 
@@ -380,7 +380,7 @@ def test_an_async_handler_that_never_returns_delays_nobody_and_is_reported_at_st
             assert bus.event_queue.qsize() == 100
             await bus.stop(timeout=0.05)
             assert was_cancelled
-            assert not hanging.parked
+            assert not hanging.parked()
             assert bus.metrics["deliveries_cancelled"] == 1
             assert bus.last_error.seq == 0
             assert "hang" in bus.last_error.handler
@@ -464,7 +464,7 @@ def test_a_lagging_subscription_reads_from_the_log_and_misses_nothing(tmp_path):
             wanted = [n for n in range(3_000) if n % 3]
             await until(lambda: len(quick) == len(wanted))
             assert subscription.is_behind
-            assert len(subscription.pending) <= 50
+            assert len(subscription.waiting) <= 50
             gate.set()
             await bus.publish("risk_alert", 3_001)
             await settled(bus)

@@ -70,6 +70,18 @@ def native_door(path: str) -> None:
         assert_type(log.sync(), int | None)
         assert_type(log.verify()["findings"], list[aresbus.reports.Finding])
         assert_type(log.recovery["cut"], aresbus.reports.Cut | None)
+        found = aresbus.trace(log, "c")
+        assert_type(found.roots[0].event, Event)
+        assert_type(found.roots[0].hop_ns, int | None)
+        report = aresbus.latency_between(log, "a", "b", since=1, by="aggregate")
+        assert_type(report.percentile(0.5), int | None)
+        aresbus.latency_between(log, "a", "b", by="time")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        with aresbus.actor("alice", reason="r"), log.act("limits.change", {"to": 1}) as result:
+            assert_type(result, dict[str, Any])
+        assert_type(aresbus.read_acts(log, outcome="failed")[0].ended_ns, int | None)
+        assert_type(aresbus.export_acts(log, path, as_csv=True), dict[str, Any])
+        with aresbus.correlate() as correlation_id:
+            assert_type(correlation_id, str)
 
     aresbus.open(path, durability="sometimes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     aresbus.open(path, mode="a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: "Namespace") -> int:
     try:
-        code = int(import_module(f"aresbus.cli.{arguments.verb}").run(arguments))
+        code = int(import_module(f"aresbus.cli.{arguments.verb.replace(' ', '_')}").run(arguments))
         # Here, not at the interpreter's exit, where it could no longer be told what went wrong.
         sys.stdout.flush()
     except KeyboardInterrupt:

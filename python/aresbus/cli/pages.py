@@ -210,4 +210,15 @@ PAGES: dict[str, Page] = {
             "Another log or projection on purpose? Give it a store of its own, or reset() this one.",
         ),
     ),
+    "AB0024": Page(
+        "An entry in an audit trail is no record of an act: it lacks phase, actor or outcome. A trail is a log like any "
+        "other, and something else than aresbus has appended to it. path names the trail, seq the entry.",
+        "The events are untouched, and so are all other entries of the trail: each has its checksum. Nothing is shown of a "
+        "trail that cannot be trusted whole.",
+        (
+            "Look at the entry and its neighbours: aresbus read PATH --after SEQ-1 --limit 3",
+            "Find out who wrote it: audit folders are for aresbus alone.",
+            "The other trails are shown all the same: aresbus audit DIR",
+        ),
+    ),
 }

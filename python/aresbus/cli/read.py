@@ -10,15 +10,14 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 
 from aresbus._core import Event, Log
 from aresbus.log import open as open_log
+from aresbus.readable import printable, time_text
 
 __all__ = ["fitted", "json_line", "run", "text_line", "time_text"]
 
-NS_PER_S = 1_000_000_000
 GLIMPSE_BYTES = 16
 """Shown of an opaque payload."""
 
@@ -93,7 +92,7 @@ def text_line(event: Event) -> str:
 def fitted(line: str, width: int) -> str:
     """The line as a terminal may show it: one row, and no control character out of somebody's data."""
     line = line if len(line) <= width else line[: width - 1] + "…"
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    return printable(line)
 
 
 def json_line(event: Event) -> str:
@@ -121,14 +120,6 @@ def json_line(event: Event) -> str:
     # Spliced in as stored: decoding and encoding again could change it. Line breaks in JSON can only be blanks.
     data = raw.replace(b"\n", b" ").replace(b"\r", b" ").decode()
     return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "data": {data}}}'
-
-
-def time_text(ns: int | None) -> str:
-    """ISO 8601 in UTC with all nine decimals: a datetime has only six."""
-    if ns is None:
-        return "-"
-    seconds, rest = divmod(ns, NS_PER_S)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
 
 
 def _payload_text(event: Event) -> str:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
+from aresbus.readable import duration
+
 __all__ = ["Progress", "count", "counted", "duration", "json_text", "print_table", "size", "write_json"]
 
 PROGRESS_INTERVAL_S = 0.1
@@ -45,14 +47,6 @@ def size(number: float) -> str:
             return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:,.1f} {unit}"
         number /= BYTES_PER_UNIT
     return f"{number:,.1f} TiB"
-
-
-def duration(ns: float) -> str:
-    """Nanoseconds in the unit that reads best: ``18.3 µs``."""
-    for unit, factor in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if ns >= factor:
-            return f"{ns / factor:,.1f} {unit}"
-    return f"{ns:,.0f} ns"
 
 
 def print_table(

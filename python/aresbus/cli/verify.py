@@ -1,4 +1,4 @@
-"""``aresbus verify``: every checksum, position and aggregate chain, of the log and of its audit log.
+"""``aresbus verify``: every checksum, position and aggregate chain, of the log and of its audit trails.
 
 Owns the report and the exit code: 1 with any finding. Knows nothing of bytes; the engine does the checking. Invariant:
 nothing is opened for writing and nothing is changed.
@@ -7,21 +7,22 @@ nothing is opened for writing and nothing is changed.
 import threading
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
 from aresbus import _core
 from aresbus.cli.terminal import Progress, count, counted, duration, print_table, size, write_json
+from aresbus.reader_trails import trails_of
 from aresbus.reports import Finding, VerifyResult
 
 __all__ = ["Verdict", "run", "verify_log"]
 
-AUDIT = "audit"
 LOOK_INTERVAL_S = 0.05
 
 
 class Verdict(TypedDict):
-    """What one pass over a log found; ``checked`` has an entry for the log and one for its audit log."""
+    """What one pass over a log found; ``checked`` has an entry for the log and one for each of its audit trails."""
 
     ok: bool
     seconds: float
@@ -40,16 +41,24 @@ def run(arguments: Namespace) -> int:
 
 
 def verify_log(path: Path, progress: Progress) -> Verdict:
-    """Check the log at ``path`` and the audit log inside it. FileNotFoundError where there is none."""
+    """Check the log at ``path`` and the audit trails inside it. FileNotFoundError where there is none."""
     began = time.perf_counter()
-    places = {str(path): path}
-    if (path / AUDIT).is_dir():
-        places[str(path / AUDIT)] = path / AUDIT
-    checked = {name: _verify_watched(place, progress) for name, place in places.items()}
+    trails = trails_of(path)
+    checked = {str(path): _verify_watched(path, progress)}
+    for trail in trails:
+        with suppress(FileNotFoundError):  # it is only being made
+            checked[str(trail)] = _verify_watched(trail, progress)
+    for result in checked.values():
+        # The trails of readers lie within that of the writers.
+        result["findings"] = [one for one in result["findings"] if not _is_trail(one, trails)]
     findings = [finding for result in checked.values() for finding in result["findings"]]
     # A file that is none of ours is worth a line, not an alarm: an older Ares layout may lie beside the log.
     ok = all(finding["kind"] == "stray file" for finding in findings)
     return {"ok": ok, "seconds": time.perf_counter() - began, "checked": checked}
+
+
+def _is_trail(finding: Finding, trails: list[Path]) -> bool:
+    return finding["kind"] == "stray file" and Path(finding["path"]) in trails
 
 
 def _verify_watched(path: Path, progress: Progress) -> VerifyResult:

@@ -7,11 +7,12 @@ import argparse
 from collections.abc import Sequence
 
 from aresbus._typing import override
-from aresbus.cli.arguments import feed, look
+from aresbus.cli.arguments import feed, history, look
+from aresbus.cli.arguments.kinds import Verbs
 
 __all__ = ["parse"]
 
-FAMILIES = (feed, look)
+FAMILIES = (feed, look, history)
 DESCRIPTION = "A durable event bus: record events, read them back, prove that they are whole."
 EPILOG = """\
 exit codes: 0 done · 1 done, with findings · 2 could not · 130 interrupted
@@ -36,10 +37,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
     for family in FAMILIES:
         family.declare(verbs)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(_joined(argv, verbs))
     if arguments.verb == "read":
         look.check_read(parser, arguments)
     return arguments
+
+
+def _joined(argv: Sequence[str], verbs: Verbs) -> Sequence[str]:
+    """A verb of two words, like ``audit export``, as the one argument that it is declared as."""
+    words = " ".join(argv[:2])
+    return [words, *argv[2:]] if words in verbs.choices else argv
 
 
 class _Version(argparse.Action):

@@ -1,0 +1,319 @@
+"""From the log to the handlers: who gets which event, and in which order.
+
+Owns the turn of each subscription, and handing out. Who is subscribed is the roster's business, what is held in memory the
+frontier's, what a handler does with an event attempts', where a subscription stands in history cursors'. Runs no task and no
+thread: `runner` and `process_pending` drive it, on one loop. Invariants: order within a subscription is the order of the
+log; a failing handler keeps no event from another; an event is passed only once it was taken, parked or skipped; memory
+is bounded by max_history, whatever lags.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from aresbus._core import Event, Log
+from aresbus.clock import Clock
+from aresbus.config import BusConfig
+from aresbus.correlation import handled_event
+from aresbus.delivery import cursors
+from aresbus.delivery.attempts import Attempts, Present
+from aresbus.delivery.frontier import Frontier
+from aresbus.delivery.pressure import Pressure, serving
+from aresbus.delivery.roster import Roster
+from aresbus.delivery.statuses import Statuses
+from aresbus.errors import BusStateError, TruncatedError
+from aresbus.events import EventStatus
+from aresbus.metrics import Counters
+from aresbus.subscriptions import Callback, Disconnected, ParkedDelivery, Selection, Subscription, Terms
+from aresbus.subscriptions.subscription import Redelivery
+from aresbus.troubles import Troubles, described
+
+__all__ = ["Delivery", "Present"]
+
+
+class Delivery:
+    """The subscriptions of one bus and their way through the log. On the bus's loop unless it says otherwise."""
+
+    def __init__(
+        self,
+        config: BusConfig,
+        counters: Counters,
+        troubles: Troubles,
+        clock: Clock,
+        *,
+        observe: Callable[[int, Event], None],
+        present: Present,
+    ) -> None:
+        """``observe`` sees each event once as it is handed out; ``present`` gives events the form that handlers want."""
+        self.config: BusConfig = config
+        self.counters: Counters = counters
+        self.troubles: Troubles = troubles
+        self.roster: Roster = Roster()
+        self.frontier: Frontier = Frontier(config.max_history)
+        self.pressure: Pressure = Pressure(self.roster, self.frontier, config.max_history)
+        self.entered: Subscription | None = None
+        """Whose turn began last: the suspect when the loop is held."""
+        self.on_wake: Callable[[], None] | None = None
+        """Tells the runner that somebody has work who was not routed to."""
+        statuses = Statuses(counters, config.max_history, self.roster, self.frontier)
+        self._statuses = statuses
+        self._attempts = Attempts(config, counters, troubles, clock, statuses=statuses, present=present)
+        self._refiller = cursors.Refiller(config.batch_size, self.frontier, counters, troubles)
+        self._observe = observe
+        self._woken: dict[Subscription, None] = {}
+        self._asked: deque[Subscription] = deque()
+        self._processed_before = 0
+        self._processed_from = 0
+        self._processed_to = 0
+
+    def attach(self, log: Log) -> None:
+        """Work on ``log``, from its end. Blocks for the disk where subscriptions are durable; raises what their logs raise."""
+        is_first = self.frontier.log is None
+        self._processed_before += self._processed_to - self._processed_from
+        self.frontier.attach(log)
+        self._processed_from = self._processed_to = self.frontier.dispatched
+        self._statuses.clear()
+        for subscription in self.roster.all():
+            cursors.begin(subscription, log, is_new=is_first)
+
+    def detach(self) -> None:
+        """The log is about to be closed: store how far everybody came. Blocks for the log of each durable subscription."""
+        self.remember()
+        for subscription in self.roster.all():
+            cursors.forget(subscription)
+
+    # Subscriptions
+
+    def add(self, selection: Selection, callback: Callback, terms: Terms) -> Subscription:
+        """Subscribe, from now on or where ``terms`` say. From any thread; blocks for the disk if they name it durable."""
+        log = self.frontier.log
+        made = Subscription(selection, callback, terms, self.config.max_history, self)
+        if log is not None and not log.is_closed:
+            cursors.begin(made, log, is_new=True)
+        self.roster.add(made)
+        if made.has_work:
+            self.wake(made)
+        return made
+
+    def remove(self, subscription: Subscription) -> None:
+        """End a subscription. From any thread. Idempotent."""
+        subscription.is_active = False
+        self.roster.remove(subscription)
+        if subscription.busy_since is None:
+            self._let_go(subscription)
+        self.pressure.look()
+
+    def wake(self, subscription: Subscription) -> None:
+        """It has work. From any thread."""
+        self._asked.append(subscription)
+        if self.on_wake is not None:
+            self.on_wake()
+
+    def take_woken(self) -> dict[Subscription, None]:
+        """Who has work since the last call."""
+        while self._asked:
+            self._woken[self._asked.popleft()] = None
+        woken, self._woken = self._woken, {}
+        return woken
+
+    # Handing out
+
+    def dispatch(self, limit: int) -> bool:
+        """Hand out at most ``limit`` events to the subscriptions that want them; True if there are more.
+
+        Raises what makes delivery impossible: LogClosedError, CorruptionError.
+        """
+        frontier = self.frontier
+        last = None if frontier.log is None else frontier.log.last_seq
+        if last is None:
+            return False
+        end = min(last + 1, frontier.dispatched + limit)
+        while frontier.dispatched < end:
+            event = frontier.held(frontier.dispatched)
+            if event is not None:
+                self._route(event)
+            elif not self._dispatch_from_log(end):
+                return False
+        return end <= last
+
+    def _dispatch_from_log(self, end: int) -> bool:
+        """Hand out from the log what was appended past the bus, or by another process; False if nothing was there."""
+        frontier, log = self.frontier, self.frontier.log
+        start = frontier.dispatched
+        if log is None:
+            return False
+        try:
+            found = log.read(after=start - 1 if start else None, up_to=end - 1)
+        except TruncatedError as error:
+            self._skip_to(error.first_seq or end, error)
+            return True
+        for event in found:
+            if event.seq is not None and event.seq > frontier.dispatched:
+                self._skip_to(event.seq, None)
+            self._route(frontier.shared(event))
+        return frontier.dispatched > start
+
+    def _route(self, event: Event) -> None:
+        seq = self.frontier.dispatched
+        is_wanted = False
+        for subscription in self.roster.matching(event.event_type):
+            if subscription.selection.is_narrow and not subscription.selection.fits(event):
+                continue
+            is_wanted = True
+            if subscription.is_behind or seq < subscription.next_seq:
+                continue
+            if subscription.waiting.add(event):
+                self._woken[subscription] = None
+            elif subscription.terms.back_pressure == "disconnect":
+                self._disconnect(subscription, seq)
+            else:
+                # It reads from the log from here on; what waits already it still gets first.
+                subscription.is_behind, subscription.next_seq = True, seq
+        if not is_wanted:
+            event._set_status(EventStatus.PROCESSED)  # noqa: SLF001 - the engine keeps it for us
+        self._observe(seq, event)
+        self.frontier.dispatched = seq + 1
+
+    def _disconnect(self, subscription: Subscription, seq: int) -> None:
+        lag = seq - subscription.position(seq)
+        subscription.waiting.clear()
+        subscription.pending_messages.append(Disconnected(subscription.position(seq), lag))
+        self.remove(subscription)
+        self._woken[subscription] = None
+        self.troubles.report(
+            f"disconnected {subscription.name}",
+            f"{subscription.name} lagged {lag} events behind; it was disconnected",
+        )
+
+    def _skip_to(self, seq: int, error: TruncatedError | None) -> None:
+        lost = seq - self.frontier.dispatched
+        self.frontier.dispatched = seq
+        self.counters.events_lost += lost
+        self.troubles.report("lost", f"the bus lagged until {lost} events were no longer kept", error)
+
+    # Taking
+
+    async def drain(self, subscription: Subscription, limit: int) -> int:
+        """Let the subscription take at most ``limit`` events; how many it took, parked or passed."""
+        if subscription.busy_since is not None:
+            return 0
+        subscription.busy_since = time.monotonic()
+        self.entered = subscription
+        handled, served = handled_event.set(None), serving.set(subscription)
+        count = 0
+        try:
+            while subscription.requests:
+                await self._redeliver(subscription, subscription.requests.popleft())
+            while count < limit and subscription.has_work and not subscription.requests:
+                if subscription.current is None and not len(subscription.waiting) and subscription.is_behind:
+                    self._refiller.refill(subscription)
+                if subscription.pending_messages:
+                    await self._tell(subscription)
+                    continue
+                event = subscription.current or subscription.waiting.take()
+                if event is None:
+                    break
+                subscription.current = event
+                await self._attempts.deliver(subscription, event)
+                if subscription.halted_for is None:
+                    subscription.current = None
+                    count += 1
+        finally:
+            handled_event.reset(handled)
+            serving.reset(served)
+            self._leave(subscription)
+        return count
+
+    async def redeliver(
+        self, subscription: Subscription, deliveries: list[ParkedDelivery]
+    ) -> tuple[int, int]:
+        """Try parked deliveries again, in the subscription's turn; how many were taken, and how many stay parked.
+
+        Raises BusStateError while it is halted, and from within its own handler.
+        """
+        if subscription.halted_for is not None:
+            raise BusStateError(f"{subscription.name} is halted; resume() it first")
+        if serving.get() is subscription:
+            raise BusStateError("a handler cannot wait for its own parked deliveries; do it from outside")
+        request = Redelivery(deliveries, asyncio.get_running_loop().create_future())
+        subscription.requests.append(request)
+        if self.on_wake is None:
+            await self.drain(subscription, 0)
+        else:
+            self.wake(subscription)
+        return await request.outcome
+
+    async def _redeliver(self, subscription: Subscription, request: Redelivery) -> None:
+        taken, failed_keys = 0, set()
+        try:
+            for one in request.deliveries:
+                is_tried = one.key is None or one.key not in failed_keys
+                if is_tried and await self._attempts.redeliver(subscription, one):
+                    taken += 1
+                else:
+                    failed_keys.add(one.key)
+        except BaseException:
+            request.outcome.cancel()
+            raise
+        if not request.outcome.done():
+            request.outcome.set_result((taken, len(request.deliveries) - taken))
+
+    def _leave(self, subscription: Subscription) -> None:
+        subscription.busy_since = None
+        self._advance()
+        self.pressure.look()
+        if not subscription.is_active:
+            self._let_go(subscription)
+
+    async def _tell(self, subscription: Subscription) -> None:
+        """Give the subscriber its messages; a failure is its own, and changes nothing."""
+        on_message = subscription.terms.on_message
+        messages, subscription.pending_messages = subscription.pending_messages, []
+        for message in messages if on_message is not None else ():
+            try:
+                result = on_message(message) if on_message is not None else None
+                if result is not None and hasattr(type(result), "__await__"):
+                    await result
+            except Exception as error:  # noqa: BLE001 - the user's code
+                text = f"{subscription.name} failed on the message {message!r}: {described(error)}"
+                self.troubles.report(f"message {subscription.name}", text, error)
+
+    def _let_go(self, subscription: Subscription) -> None:
+        """It has ended: store how far it came, and free its name for the next."""
+        cursors.remember(subscription, self.frontier)
+        cursors.forget(subscription)
+
+    # How far everything is
+
+    def remember(self) -> None:
+        """Store the checkpoints of all durable subscriptions. Blocks for the log, not for the disk."""
+        for subscription in self.roster.all():
+            cursors.remember(subscription, self.frontier)
+
+    def tell_positions(self) -> None:
+        """Queue a position message for whoever came on without an event."""
+        for subscription in self.roster.all():
+            if cursors.tell_position(subscription, self.frontier.dispatched):
+                self.wake(subscription)
+
+    def _advance(self) -> None:
+        dispatched = self.frontier.dispatched
+        positions = [one.position(dispatched) for one in self.roster.all()]
+        self._processed_to = max(self._processed_to, min([dispatched, *positions]))
+
+    @property
+    def processed_position(self) -> int:
+        """Everything before this seq went through delivery to every subscription."""
+        self._advance()
+        return self._processed_to
+
+    @property
+    def processed_count(self) -> int:
+        """How many events went through delivery since the bus was made."""
+        return self._processed_before + self.processed_position - self._processed_from
+
+    @property
+    def waiting_count(self) -> int:
+        """How many events are appended and did not go through delivery yet."""
+        return max(0, self.frontier.end - self.processed_position)

@@ -1,0 +1,250 @@
+"""One event and one subscription: try, try again, and at last take, park, skip or stand still.
+
+Owns back-off, verdicts, and the key order behind a parked event. Runs no task: delivery calls it in the subscription's turn.
+Invariants: every failure is counted and logged; when `deliver` returns the event was taken, parked or skipped, or the
+subscription is halted before it; a cancelled delivery was not made.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Hashable
+
+from aresbus._core import Event
+from aresbus.clock import Clock
+from aresbus.config import BusConfig
+from aresbus.correlation import handled_event
+from aresbus.delivery.statuses import Statuses
+from aresbus.errors import HandlerError, UpcastError
+from aresbus.metrics import Counters
+from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
+from aresbus.subscriptions.checkpoints import Retry
+from aresbus.subscriptions.subscription import Verdict
+from aresbus.troubles import Troubles, described
+
+__all__ = ["Attempts", "Present"]
+
+NS_PER_SECOND = 1_000_000_000
+LEAST_JITTER = 0.5
+"""A wait is between half and all of its back-off, so that those who failed together do not try again together."""
+Present = Callable[[Event, str], tuple[Event, ...]]
+"""The event in the form that its readers want, in parts where it was split; nothing where they want to skip it."""
+
+
+class Attempts:
+    """How one bus lets its subscriptions have events. On the bus's loop."""
+
+    def __init__(
+        self,
+        config: BusConfig,
+        counters: Counters,
+        troubles: Troubles,
+        clock: Clock,
+        *,
+        statuses: Statuses,
+        present: Present,
+    ) -> None:
+        """``present`` raises UpcastError where an event cannot be given the form wanted."""
+        self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
+        self._statuses, self._present = statuses, present
+
+    async def deliver(self, subscription: Subscription, event: Event) -> None:
+        """Until the event was taken, parked or skipped, the subscription halted or ended."""
+        if len(subscription.parking) and self._is_set_aside(subscription, event):
+            return
+        subscription.attempt = await self._resumed_attempts(subscription, event)
+        handled_event.set(event)
+        if self._config.metrics_enabled and not subscription.is_behind:
+            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
+        while True:
+            verdict = await self._try(subscription, event)
+            if verdict is None or verdict.action == "ack":
+                self._take(subscription, event)
+            elif verdict.action == "skip":
+                self._skip(subscription, event)
+            elif verdict.action == "halt":
+                self._halt(subscription, event, verdict.reason)
+            elif await self._goes_on(subscription, event, verdict):
+                continue
+            return
+
+    async def redeliver(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
+        """One try of a parked delivery; whether it is parked no more."""
+        event = parked.event
+        subscription.current, subscription.attempt = event, parked.attempts
+        event.metadata.retry_count = parked.attempts
+        handled_event.set(event)
+        try:
+            verdict = await self._try(subscription, event)
+        finally:
+            subscription.current = None
+        seq = parked.error.seq or 0
+        if verdict is None or verdict.action == "ack":
+            subscription.parking.resolve(seq, "redelivered")
+            self._take(subscription, event)
+            return True
+        if verdict.action == "skip":
+            subscription.parking.resolve(seq, "dropped")
+            subscription.skipped_count += 1
+            return True
+        if verdict.action == "halt":
+            self._halt(subscription, event, verdict.reason)
+        self._note_failure(subscription, event, verdict.reason)
+        self._park(subscription, event, parked.attempts + 1, verdict.reason, key=parked.key)
+        return False
+
+    async def _try(self, subscription: Subscription, event: Event) -> Verdict | None:
+        """Call the handler once; None: it took the event, and said nothing more."""
+        subscription.begin_judging()
+        where = subscription.selection.where
+        is_wanted = False
+        try:
+            for part in self._present(event, subscription.terms.unknown_versions):
+                if where is not None and not where(part):
+                    continue
+                is_wanted = True
+                result = subscription.callback(part)
+                if result is not None and hasattr(type(result), "__await__"):
+                    await result
+            if not is_wanted:
+                return Verdict("skip", "it is not wanted")
+            return await subscription.verdict()
+        except UpcastError as error:
+            subscription.last_error = error
+            action = subscription.terms.unknown_versions
+            return Verdict("halt" if action == "halt" else "park", described(error))
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                self._counters.deliveries_cancelled += 1
+                raise
+            # Whatever a handler raises is its own failure, also that it awaited something cancelled.
+            subscription.last_error = error
+            return Verdict("retry", described(error))
+
+    # What follows from a try
+
+    async def _goes_on(self, subscription: Subscription, event: Event, verdict: Verdict) -> bool:
+        """Whether to try again, after the back-off; otherwise the event was parked, or the subscription ended."""
+        terms = subscription.terms
+        most = self._config.max_retry_count if terms.max_retries is None else terms.max_retries
+        is_last = verdict.action == "park" or subscription.attempt >= most
+        self._note_failure(subscription, event, verdict.reason)
+        self._statuses.failed(event, subscription, is_last=is_last)
+        if is_last:
+            self._park(subscription, event, subscription.attempt + 1, verdict.reason)
+            return False
+        subscription.attempt += 1
+        await self._back_off(subscription, event, verdict.reason)
+        if not subscription.is_active:
+            return False
+        event.metadata.retry_count = subscription.attempt
+        self._counters.deliveries_retried += 1
+        subscription.retried_count += 1
+        return True
+
+    async def _back_off(self, subscription: Subscription, event: Event, reason: str) -> None:
+        first, longest = subscription.terms.back_off
+        seconds = min(first * 2.0 ** min(subscription.attempt - 1, 60), longest)
+        seconds *= random.uniform(LEAST_JITTER, 1.0)  # noqa: S311 - nobody's secret
+        if subscription.memory is not None:
+            due_ns = self._clock.time_ns() + int(seconds * NS_PER_SECOND)
+            retry = Retry(event.seq or 0, event.event_id, subscription.attempt, reason, due_ns)
+            subscription.memory.note_retry(retry)
+        await asyncio.sleep(seconds)
+
+    async def _resumed_attempts(self, subscription: Subscription, event: Event) -> int:
+        """How often an earlier process tried this event, once it is due again; else 0."""
+        memory = subscription.memory
+        if memory is None or memory.retry is None:
+            return 0
+        retry, memory.retry = memory.retry, None
+        if (retry.seq, retry.event_id) != (event.seq, event.event_id):
+            return 0
+        longest = subscription.terms.back_off[1]
+        await asyncio.sleep(min(max(0, retry.due_ns - self._clock.time_ns()) / NS_PER_SECOND, longest))
+        event.metadata.retry_count = retry.attempts
+        return retry.attempts
+
+    def _take(self, subscription: Subscription, event: Event) -> None:
+        self._statuses.taken(event)
+        subscription.delivered_count += 1
+        self._counters.events_delivered += 1
+
+    def _skip(self, subscription: Subscription, event: Event) -> None:
+        self._statuses.passed(event, subscription)
+        subscription.skipped_count += 1
+
+    def _halt(self, subscription: Subscription, event: Event, reason: str) -> None:
+        subscription.halted_for = reason or "its subscriber said so"
+        subscription.pending_messages.append(Halted(event.seq or 0, subscription.halted_for))
+        self._troubles.report(
+            f"halted {subscription.name}",
+            f"{subscription.name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+        )
+
+    def _note_failure(self, subscription: Subscription, event: Event, reason: str) -> None:
+        self._counters.deliveries_failed += 1
+        self._troubles.report(
+            f"handler {subscription.name}",
+            f"{subscription.name} failed on {event!r}: {reason}",
+            level=logging.WARNING,
+        )
+
+    # Parking
+
+    def _is_set_aside(self, subscription: Subscription, event: Event) -> bool:
+        """Whether the event is parked: already, by a process that died before its checkpoint, or now, behind its key."""
+        if subscription.parking.has(event.seq or 0):
+            self._statuses.failed(event, subscription, is_last=True)
+            return True
+        key = self._key(subscription, event)
+        if not subscription.parking.holds(key):
+            return False
+        self._statuses.failed(event, subscription, is_last=True)
+        reason = f"an earlier event of {key!r} is parked"
+        self._park(subscription, event, 0, reason, key=key, is_queued=True)
+        return True
+
+    def _key(self, subscription: Subscription, event: Event) -> Hashable:
+        try:
+            return subscription.terms.key(event)
+        except Exception as error:  # noqa: BLE001 - the user's code; without a key the event holds up nobody
+            self._note_failure(subscription, event, f"its key function raises {described(error)}")
+            return None
+
+    def _park(
+        self,
+        subscription: Subscription,
+        event: Event,
+        attempts: int,
+        reason: str,
+        *,
+        key: Hashable = None,
+        is_queued: bool = False,
+    ) -> None:
+        name = subscription.name
+        error = HandlerError(
+            f"{name} did not get {event!r}: {reason}"
+            if is_queued
+            else f"{name} failed {attempts} times on {event!r}, at last with {reason}",
+            handler=name,
+            seq=event.seq,
+            event_id=event.event_id,
+        )
+        cause = subscription.last_error
+        if cause is not None and not is_queued:
+            error.__cause__ = cause.with_traceback(None)
+        if key is None and subscription.memory is not None:
+            key = self._key(subscription, event)
+        dropped = subscription.parking.park(ParkedDelivery(event, attempts, error, key, is_queued))
+        subscription.parked_count += 1
+        subscription.last_error = None
+        self._counters.deliveries_parked += 1
+        self._troubles.report(f"parked {name}", str(error), error)
+        if dropped:
+            self._troubles.report("parked too many", f"{name}: the oldest parked delivery was dropped")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -1,0 +1,207 @@
+"""What a durable subscription remembers: a small log of its own beside the events, one writer, named by a hash.
+
+Owns the checkpoint, the parked deliveries with their whole events, and the retry that a restart interrupted. Knows no
+handler. Invariants (R19): a checkpoint is never ahead of what is durable, and is believed only if its event still stands at
+its place; a park record stands before every checkpoint that passes it, because both are in one log, whose prefix is
+what survives; no text of a user's becomes a file name (R3).
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aresbus import _core
+from aresbus._core import Event
+from aresbus.errors import HandlerError, LogLockedError
+from aresbus.snapshot_record import event_at
+from aresbus.subscriptions.parking import ParkedDelivery
+
+__all__ = ["Anchor", "Retry", "SubscriptionLog", "anchor_at", "names_in"]
+
+FOLDER = "subscriptions"
+SEGMENT_BYTES = 1 << 20
+"""A checkpoint takes some 200 bytes, at most one a second."""
+NAME_HASH_BYTES = 16
+NAMED, CHECKPOINT, RETRYING, PARKED, RESOLVED = "named", "checkpoint", "retrying", "parked", "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An event as a place in the log: it is this one only if all three agree."""
+
+    seq: int
+    epoch: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An event that failed: how often it was tried, why, and when it is due again (real time, ns)."""
+
+    seq: int
+    event_id: str
+    attempts: int
+    error: str
+    due_ns: int
+
+
+class SubscriptionLog:
+    """The memory of one durable subscription. Used by one subscription of one process at a time."""
+
+    def __init__(self, log: _core.Log, name: str, *, force_filesystem: bool = False) -> None:
+        """Open or create the memory of ``name`` beside ``log``, which has to be on disk. Blocks for the disk.
+
+        Raises LogLockedError while another bus, here or in another process, uses the name, and what opening a log
+        raises.
+        """
+        self.checkpoint: Anchor | None = None
+        """Everything up to this event was taken or parked."""
+        self.retry: Retry | None = None
+        """The retry that was waiting when the last process ended."""
+        self._parked: dict[int, tuple[int, str | None]] = {}
+        """Position in the log to position here, and the key."""
+        self._held: Counter[str] = Counter()
+        self._events = log
+        try:
+            self._log = _core.Log(
+                folder_of(log.path or "", name),
+                segment_bytes=SEGMENT_BYTES,
+                force_filesystem=force_filesystem,
+            )
+        except LogLockedError as locked:
+            fields = {field: getattr(locked, field) for field in locked.FIELDS}
+            raise LogLockedError(f"the subscription {name!r} is in use; {locked.message}", **fields) from None
+        try:
+            if self._log.last_seq is None:
+                self._log.append(NAMED, {"name": name})
+            self._recall()
+        except BaseException:
+            self._log.close()
+            raise
+
+    def close(self) -> None:
+        """Sync and close. Idempotent."""
+        self._log.close()
+
+    def advance(self, anchor: Anchor) -> None:
+        """Remember that everything up to ``anchor``, which is durable, was taken or parked. Does not wait for the disk."""
+        if self.checkpoint != anchor:
+            self._append(CHECKPOINT, _fields(anchor))
+            self.checkpoint = anchor
+
+    def note_retry(self, retry: Retry) -> None:
+        """Remember that the event is due again. Does not wait for the disk."""
+        self._append(RETRYING, {name: getattr(retry, name) for name in Retry.__slots__})
+
+    def sync(self) -> None:
+        """Make durable what was remembered so far. Blocks for the disk."""
+        self._log.sync()
+
+    # Parking
+
+    def park(self, delivery: ParkedDelivery) -> int:
+        """Set the delivery aside with its whole event; on the disk before any later checkpoint. 0: nothing is dropped."""
+        event, key = delivery.event, None if delivery.key is None else str(delivery.key)
+        seq = event.seq or 0
+        record = {
+            "seq": seq,
+            "epoch": event.epoch,
+            "key": key,
+            "attempts": delivery.attempts,
+            "queued": delivery.is_queued,
+            "error": delivery.error.message,
+            "handler": delivery.error.handler,
+            "event": event.to_dict(),
+        }
+        own = self._append(PARKED, record)
+        self._forget(seq)
+        self._enter(seq, own, key)
+        return 0
+
+    def deliveries(self) -> list[ParkedDelivery]:
+        """All parked deliveries, in the order of the log; an event that is no longer there as it was stored here."""
+        return [self._delivery(self._at(own).data) for _, (own, _) in sorted(self._parked.items())]
+
+    def resolve(self, seq: int, how: str) -> None:
+        """The delivery is parked no more: "redelivered" or "dropped"."""
+        if seq in self._parked:
+            self._append(RESOLVED, {"seq": seq, "how": how})
+            self._forget(seq)
+
+    def has(self, seq: int) -> bool:
+        """Whether the event at ``seq`` is parked."""
+        return seq in self._parked
+
+    def holds(self, key: Hashable) -> bool:
+        """Whether an event of the key is parked."""
+        return key is not None and str(key) in self._held
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    # The records
+
+    def _recall(self) -> None:
+        for record in list(self._log.read(types=CHECKPOINT))[-1:]:
+            data = record.data
+            self.checkpoint = Anchor(data["seq"], data["epoch"], data["event_id"])
+        for record in self._log.read(types=(PARKED, RESOLVED)):
+            data = record.data
+            self._forget(data["seq"])
+            if record.event_type == PARKED:
+                self._enter(data["seq"], record.seq or 0, data["key"])
+        for record in list(self._log.read(types=RETRYING))[-1:]:
+            self.retry = Retry(**record.data)
+
+    def _enter(self, seq: int, own: int, key: str | None) -> None:
+        self._parked[seq] = own, key
+        if key is not None:
+            self._held[key] += 1
+
+    def _forget(self, seq: int) -> None:
+        _, key = self._parked.pop(seq, (0, None))
+        if key is not None:
+            self._held -= Counter([key])
+
+    def _append(self, kind: str, data: dict[str, Any]) -> int:
+        return self._log.append(kind, data).seq
+
+    def _at(self, own: int) -> Event:
+        return next(self._log.read(after=own - 1 if own else None, up_to=own))
+
+    def _delivery(self, data: dict[str, Any]) -> ParkedDelivery:
+        kept = Event.from_dict(data["event"])
+        seq, event_id = data["seq"], kept.event_id
+        stored = event_at(self._events, seq)
+        is_same = stored is not None and (stored.event_id, stored.epoch) == (event_id, data["epoch"])
+        error = HandlerError(data["error"], handler=data["handler"], seq=seq, event_id=event_id)
+        event = stored if stored is not None and is_same else kept
+        return ParkedDelivery(event, data["attempts"], error, data["key"], is_queued=data["queued"])
+
+
+def folder_of(log_path: str, name: str) -> str:
+    """Where the memory of the subscription ``name`` is."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=NAME_HASH_BYTES)
+    return os.path.join(log_path, FOLDER, digest.hexdigest())  # noqa: PTH118 - a path may be any text the OS takes
+
+
+def names_in(log_path: str) -> Iterator[str]:
+    """The names of all durable subscriptions of a log. Raises what opening their logs for reading raises."""
+    folder = os.path.join(log_path, FOLDER)  # noqa: PTH118
+    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():  # noqa: PTH112, PTH208
+        with _core.Log(os.path.join(folder, entry), mode="r") as own:  # noqa: PTH118
+            for record in own.read(types=NAMED, limit=1):
+                yield record.data["name"]
+
+
+def anchor_at(log: _core.Log, seq: int) -> Anchor | None:
+    """The event at ``seq`` as an anchor; None where the log has none there."""
+    event = event_at(log, seq)
+    return None if event is None else Anchor(seq, event.epoch or 0, event.event_id)
+
+
+def _fields(anchor: Anchor) -> dict[str, Any]:
+    return {"seq": anchor.seq, "epoch": anchor.epoch, "event_id": anchor.event_id}

@@ -1,0 +1,57 @@
+"""Which events a subscription is about: by type or prefix of types, aggregate, tags, and a predicate of the user's.
+
+Owns the choice, in memory for live events and as the arguments of a read for stored ones, so that both choose alike. Knows
+no cursor. Invariant: the predicate is the user's code, so it never runs while events are handed out, but in the
+subscription's own turn, where a failure is its own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aresbus._core import Event, EventIterator, Log
+
+__all__ = ["Selection"]
+
+PREFIX_MARK = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """``event_type`` is a type's text, or the beginning of several with ``*`` at its end; ``*`` alone is every type."""
+
+    event_type: str
+    aggregate_id: str | None = None
+    tags: Mapping[str, str] | None = None
+    where: Callable[[Event], Any] | None = None
+
+    @staticmethod
+    def is_pattern(event_type: Any) -> bool:
+        """Whether the text means every type that begins with it."""
+        return isinstance(event_type, str) and event_type.endswith(PREFIX_MARK)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether :meth:`fits` has something to look at."""
+        return self.aggregate_id is not None or bool(self.tags)
+
+    def names(self, event_type: str) -> bool:
+        """Whether events of this type are meant."""
+        mine = self.event_type
+        return event_type == mine or (self.is_pattern(mine) and event_type.startswith(mine[:-1]))
+
+    def fits(self, event: Event) -> bool:
+        """Whether an event of a type that is meant has the aggregate and the tags."""
+        if self.aggregate_id is not None and event.aggregate_id != self.aggregate_id:
+            return False
+        return not self.tags or self.tags.items() <= event.tags.items()
+
+    def read(self, log: Log, after: int | None, since: Any = None) -> EventIterator:
+        """The stored events that are meant, behind ``after``. Raises TruncatedError, CorruptionError, LogClosedError."""
+        return log.read(
+            after=after,
+            since=since,
+            types=str(self.event_type),
+            aggregate_id=self.aggregate_id,
+            **({} if self.tags is None else {"tags": self.tags}),
+        )

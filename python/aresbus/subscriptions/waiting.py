@@ -1,0 +1,131 @@
+"""The events that wait for a subscription in memory, and what becomes of them when they are too many.
+
+Owns the three shapes of a bounded queue: one that refuses, one that drops the oldest, one that keeps the newest of each
+key. Knows neither log nor handler. Invariants: at most ``bound`` events wait; they leave in the order of the log;
+an event that is being taken is no longer here, so nothing can replace it under its handler.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+from aresbus._core import Event
+from aresbus._typing import override
+
+__all__ = ["Conflated", "DropOldest", "Refusing", "Waiting"]
+
+
+class Waiting(Protocol):
+    """Events that wait, oldest first."""
+
+    dropped_count: int
+    """Events that were let go untaken."""
+
+    def add(self, event: Event) -> bool:
+        """Let the event wait; False where there is no room and none is made."""
+        ...
+
+    def first(self) -> Event | None:
+        """The oldest."""
+        ...
+
+    def take(self) -> Event | None:
+        """The oldest, which waits no longer."""
+        ...
+
+    def clear(self) -> None:
+        """Let all go, uncounted."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+class Refusing:
+    """Takes up to ``bound``; what comes then has to be read from the log."""
+
+    __slots__ = ("_bound", "_events", "dropped_count")
+
+    def __init__(self, bound: int) -> None:
+        """Empty."""
+        self._bound, self._events = bound, deque[Event]()
+        self.dropped_count: int = 0
+
+    def add(self, event: Event) -> bool:
+        """Let the event wait, if there is room."""
+        if len(self._events) >= self._bound:
+            return False
+        self._events.append(event)
+        return True
+
+    def first(self) -> Event | None:
+        """The oldest."""
+        return self._events[0] if self._events else None
+
+    def take(self) -> Event | None:
+        """The oldest, which waits no longer."""
+        return self._events.popleft() if self._events else None
+
+    def clear(self) -> None:
+        """Let all go."""
+        self._events.clear()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
+class DropOldest(Refusing):
+    """Makes room by letting the oldest go, counted."""
+
+    __slots__ = ()
+
+    @override
+    def add(self, event: Event) -> bool:
+        """Let the event wait, in the place of the oldest if need be."""
+        if len(self._events) >= self._bound:
+            self._events.popleft()
+            self.dropped_count += 1
+        self._events.append(event)
+        return True
+
+
+class Conflated:
+    """Keeps the newest event of each key: an older one that still waits is let go, counted."""
+
+    __slots__ = ("_bound", "_events", "_key", "dropped_count")
+
+    def __init__(self, bound: int, key: Callable[[Event], Hashable]) -> None:
+        """Empty. An event whose key is None, or whose key cannot be told, waits by itself."""
+        self._bound, self._key = bound, key
+        self._events: dict[Hashable, Event] = {}
+        self.dropped_count: int = 0
+
+    def add(self, event: Event) -> bool:
+        """Let the event wait, behind all others, in the place of the one with its key."""
+        try:
+            key = self._key(event)
+            if key is None:
+                key = object()
+            elif self._events.pop(key, None) is not None:
+                self.dropped_count += 1
+        except Exception:  # noqa: BLE001 - the user's code, in a place where nobody could try again
+            key = object()
+        if len(self._events) >= self._bound:
+            del self._events[next(iter(self._events))]
+            self.dropped_count += 1
+        self._events[key] = event
+        return True
+
+    def first(self) -> Event | None:
+        """The oldest."""
+        return next(iter(self._events.values()), None)
+
+    def take(self) -> Event | None:
+        """The oldest, which waits no longer."""
+        return self._events.pop(next(iter(self._events))) if self._events else None
+
+    def clear(self) -> None:
+        """Let all go."""
+        self._events.clear()
+
+    def __len__(self) -> int:
+        return len(self._events)
