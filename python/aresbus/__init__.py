@@ -28,11 +28,14 @@ if TYPE_CHECKING:
         verify,
     )
     from aresbus.acts import Act, read_acts
+    from aresbus.aggregates import Aggregate, PendingEvent, applies
+    from aresbus.async_repositories import AsyncRepository
     from aresbus.audit import actor
     from aresbus.audit_export import export_acts
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
+    from aresbus.conflicts import retry_on_conflict, retry_on_conflict_async
     from aresbus.correlation import correlate
     from aresbus.endpoint import StatusEndpoint, serve_status
     from aresbus.errors import (
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
         LogClosedError,
         LogLockedError,
         LogPoisonedError,
+        ProjectionError,
         SchemaConflictError,
         SchemaError,
         StorageError,
@@ -62,11 +66,30 @@ if TYPE_CHECKING:
         UpcastError,
         VersionConflictError,
     )
-    from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
+    from aresbus.events import (
+        Event,
+        EventMetadata,
+        EventSnapshot,
+        EventStatus,
+        EventType,
+        register_event_type,
+    )
     from aresbus.health import HealthCheck, HealthLimits, HealthReport
     from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
+    from aresbus.projections import (
+        MemoryProjectionStore,
+        Projection,
+        ProjectionPosition,
+        ProjectionStore,
+        ProjectionTransaction,
+        Updated,
+    )
+    from aresbus.rebuilding import Rebuilt, rebuild
+    from aresbus.reducers import Reducers, category_of
+    from aresbus.repositories import Executed, Repository
     from aresbus.schema import EventVersionManager, Schema
+    from aresbus.sqlite_projections import SqliteProjectionStore
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
     from aresbus.tracing import Trace, trace
@@ -76,7 +99,9 @@ __all__ = [
     "FORMAT_VERSION",
     "NOT_YET",
     "Act",
+    "Aggregate",
     "AresbusError",
+    "AsyncRepository",
     "AuditError",
     "BusConfig",
     "BusStateError",
@@ -94,6 +119,7 @@ __all__ = [
     "EventStatus",
     "EventType",
     "EventVersionManager",
+    "Executed",
     "Expected",
     "ExportError",
     "FileEventStore",
@@ -113,11 +139,22 @@ __all__ = [
     "LogPoisonedError",
     "ManualClock",
     "MemoryEventStore",
+    "MemoryProjectionStore",
     "ParkedDelivery",
+    "PendingEvent",
+    "Projection",
+    "ProjectionError",
+    "ProjectionPosition",
+    "ProjectionStore",
+    "ProjectionTransaction",
+    "Rebuilt",
     "Receipt",
+    "Reducers",
+    "Repository",
     "Schema",
     "SchemaConflictError",
     "SchemaError",
+    "SqliteProjectionStore",
     "StatusEndpoint",
     "StorageError",
     "Subscription",
@@ -125,17 +162,23 @@ __all__ = [
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
+    "Updated",
     "VersionConflictError",
     "__version__",
     "actor",
+    "applies",
+    "category_of",
     "correlate",
     "export_acts",
     "get_event_bus_config",
     "latency_between",
     "open",
     "read_acts",
+    "rebuild",
     "register_event_type",
     "reports",
+    "retry_on_conflict",
+    "retry_on_conflict_async",
     "serve_status",
     "setup_enhanced_event_bus",
     "trace",
@@ -153,11 +196,14 @@ _HOMES = {
         "verify",
     ),
     "acts": ("Act", "read_acts"),
+    "aggregates": ("Aggregate", "PendingEvent", "applies"),
+    "async_repositories": ("AsyncRepository",),
     "audit": ("actor",),
     "audit_export": ("export_acts",),
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
+    "conflicts": ("retry_on_conflict", "retry_on_conflict_async"),
     "correlation": ("correlate",),
     "endpoint": ("StatusEndpoint", "serve_status"),
     "errors": (
@@ -179,6 +225,7 @@ _HOMES = {
         "LogClosedError",
         "LogLockedError",
         "LogPoisonedError",
+        "ProjectionError",
         "SchemaConflictError",
         "SchemaError",
         "StorageError",
@@ -191,7 +238,19 @@ _HOMES = {
     "health": ("HealthCheck", "HealthLimits", "HealthReport"),
     "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
+    "projections": (
+        "MemoryProjectionStore",
+        "Projection",
+        "ProjectionPosition",
+        "ProjectionStore",
+        "ProjectionTransaction",
+        "Updated",
+    ),
+    "rebuilding": ("Rebuilt", "rebuild"),
+    "reducers": ("Reducers", "category_of"),
+    "repositories": ("Executed", "Repository"),
     "schema": ("EventVersionManager", "Schema"),
+    "sqlite_projections": ("SqliteProjectionStore",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),
     "tracing": ("Trace", "trace"),

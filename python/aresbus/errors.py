@@ -32,6 +32,7 @@ __all__ = [
     "LogClosedError",
     "LogLockedError",
     "LogPoisonedError",
+    "ProjectionError",
     "SchemaConflictError",
     "SchemaError",
     "StorageError",
@@ -349,6 +350,20 @@ class IncompatibleSchemaError(SchemaError):
     version: str
     compatibility: str
     against: list[str]
+
+
+class ProjectionError(AresbusError):
+    """A projection cannot go on: a handler raised, or its store belongs to another projection or log.
+
+    ``__cause__`` is what the handler raised, ``seq`` and ``event_id`` name the event. The transaction was undone.
+    """
+
+    code = "AB0022"
+    advice = "Look at the cause; update() tries the same event again, reset() begins anew."
+    FIELDS: ClassVar[dict[str, Any]] = {"projection": "", "seq": None, "event_id": None}
+    projection: str
+    seq: int | None
+    event_id: str | None
 
 
 class AuditError(AresbusError):

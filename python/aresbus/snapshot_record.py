@@ -20,8 +20,8 @@ __all__ = ["StoredSnapshot", "newest_usable", "write"]
 
 FORMAT = 1
 DIGEST_BYTES = 16
-STATE, METRICS, GIVEN = "state", "metrics", "given"
-"""Kinds: folded by reducers, the bus's own figures, given by a user through ``save_snapshot``."""
+STATE, METRICS, GIVEN, AGGREGATE = "state", "metrics", "given", "aggregate"
+"""Kinds: folded by reducers, the bus's own figures, given through ``save_snapshot``, of an :class:`Aggregate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +109,22 @@ def newest_usable(
     log: Log,
     aggregate_id: str,
     *,
-    up_to: int | None = None,
     accepts: Callable[[StoredSnapshot], bool] = lambda _: True,
+    is_within: Callable[[int, Event | None], bool] = lambda _seq, _event: True,
 ) -> tuple[StoredSnapshot | None, int]:
-    """The newest snapshot that is intact, anchored, not beyond ``up_to`` and accepted; how many newer ones were not.
+    """The newest snapshot that is within, intact, anchored and accepted; how many newer ones within were not.
 
-    A snapshot that its user placed where the log has no event is anchored to nothing and taken as it is.
+    ``is_within`` is asked with the position and the event that stands there, if there is one. A snapshot that its
+    user placed where the log has no event is anchored to nothing and taken as it is.
     """
     ignored = 0
     for seq, payload in log._read_snapshots(aggregate_id):  # noqa: SLF001 - made for this
-        if up_to is not None and seq > up_to:
+        event = event_at(log, seq)
+        if not is_within(seq, event):
             continue
         stored = _decoded(payload)
-        if stored is not None and stored.snapshot.aggregate_id != aggregate_id:
-            stored = None
-        if stored is not None and _is_anchored(log, stored) and accepts(stored):
+        is_of_it = stored is not None and stored.snapshot.aggregate_id == aggregate_id
+        if stored is not None and is_of_it and _is_anchored(stored, event) and accepts(stored):
             return stored, ignored
         ignored += 1
     return None, ignored
@@ -138,8 +139,7 @@ def _decoded(payload: bytes | None) -> StoredSnapshot | None:
         return None
 
 
-def _is_anchored(log: Log, stored: StoredSnapshot) -> bool:
+def _is_anchored(stored: StoredSnapshot, event: Event | None) -> bool:
     if stored.event_id is None:
         return stored.kind == GIVEN
-    event = event_at(log, stored.snapshot.sequence_number)
     return event is not None and event.event_id == stored.event_id and event.epoch == stored.epoch

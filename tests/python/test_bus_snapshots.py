@@ -163,10 +163,7 @@ async def rebuilt(folder, *, version=1, target=None):
         state.setdefault("trades", []).append(event.data)
 
     bus = make_bus(folder)
-    if version != 1:
-        bus.register_reducer("trade_executed", reducer, version=version)
-    else:
-        bus._snapshots.reducers._functions["trade_executed"] = reducer
+    bus.register_reducer("trade_executed", reducer, version=version)
     state = await bus.rebuild_from_events("a", target)
     ignored = bus.metrics["snapshots_ignored"]
     await bus.stop()

@@ -4,12 +4,15 @@ Owns one example of each call with the type it must have. A wrong use that check
 comment: were it accepted, the unused ignore would be the error.
 """
 
+import sqlite3
 from collections.abc import Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 import aresbus
 from aresbus import (
+    Aggregate,
+    AsyncRepository,
     EnhancedEventBus,
     Event,
     EventMetadata,
@@ -20,12 +23,21 @@ from aresbus import (
     Expected,
     FileEventStore,
     IEventStore,
+    Log,
     MemoryEventStore,
+    MemoryProjectionStore,
+    Projection,
     Receipt,
+    Reducers,
+    Repository,
+    SqliteProjectionStore,
+    applies,
     get_event_bus_config,
+    rebuild,
     register_event_type,
     setup_enhanced_event_bus,
 )
+from aresbus.testing import given
 
 
 def native_door(path: str) -> None:
@@ -173,3 +185,65 @@ def errors() -> None:
     except aresbus.EncodeError as encode:
         wrong: TypeError | ValueError = encode
         raise wrong from None
+
+
+class Order(Aggregate):
+    """What a user writes."""
+
+    def __init__(self, aggregate_id: str) -> None:
+        super().__init__(aggregate_id)
+        self.open_quantity = 0
+
+    def fill(self, quantity: int) -> bool:
+        """A command with a result."""
+        self.emit("order_filled", {"quantity": quantity}, tags={"desk": "a"})
+        return self.open_quantity == 0
+
+    @applies("order_filled")
+    def on_filled(self, event: Event) -> None:
+        """A fold."""
+        self.open_quantity -= event.data["quantity"]
+
+
+def states(log: Log) -> None:
+    """Reducers, repositories."""
+    reducers = Reducers()
+    reducers.register("order_filled", lambda state, event: {**state, "last": event.data}, category="order")
+    assert_type(rebuild(log, "order-1", reducers, to_version=3).state, dict[str, Any])
+    orders = Repository(log, Order, snapshot_every=100)
+    assert_type(orders.load("order-1", to_time=datetime.now(UTC)), Order)
+    done = orders.execute("order-1", lambda order: order.fill(1))
+    assert_type(done.aggregate, Order)
+    assert_type(done.result, bool)
+    assert_type(orders.save(done.aggregate), list[Receipt])
+
+
+async def states_on_a_bus(bus: EnhancedEventBus) -> None:
+    """The other door; commands of both kinds."""
+    orders = AsyncRepository(bus, Order)
+
+    async def command(order: Order) -> str:
+        return str(order.fill(1))
+
+    assert_type((await orders.execute("order-1", command)).result, str)
+    assert_type((await orders.execute("order-1", lambda order: order.fill(1))).result, bool)
+
+
+def projections(log: Log) -> None:
+    """On both stores."""
+
+    def on_filled(db: sqlite3.Connection, event: Event) -> None:
+        db.execute("INSERT INTO fills VALUES (?)", (event.seq,))
+
+    def count(state: dict[str, Any], event: Event) -> None:
+        state["count"] = state.get("count", 0) + 1
+
+    on_disk = Projection("fills", SqliteProjectionStore("fills.db"), {"order_filled": on_filled})
+    assert_type(on_disk.update(log).rebuilt, str | None)
+    Projection("fills", MemoryProjectionStore(), {"order_filled": count}).follow(log, timeout=1.0)
+    Projection("fills", MemoryProjectionStore(), {"order_filled": on_filled})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+def scenarios() -> None:
+    """Tests without a log."""
+    given(("order_filled", {"quantity": 1}), of=Order).when(Order.fill, 1).then().then_state(open_quantity=1)

@@ -225,6 +225,17 @@ PAGES: dict[str, Page] = {
             "Or say which promise you mean: compatibility='BACKWARD', 'FORWARD', 'FULL' or 'NONE'.",
         ),
     ),
+    "AB0022": Page(
+        "A projection cannot go on. Either one of its handlers raised on the event at seq; __cause__ is its exception. "
+        "Or its store holds the state of another projection or of another log.",
+        "Nothing is half done: state and position are as they were before the transaction. A state in memory is "
+        "empty instead and is built anew at the next update. The log was only read.",
+        (
+            "Mend the handler and call update() again: it begins at the same event.",
+            "Handlers changed? Raise the projection's version: its state is rebuilt.",
+            "Another log or projection on purpose? Give it a store of its own, or reset() this one.",
+        ),
+    ),
     "AB0024": Page(
         "An entry in an audit trail is no record of an act: it lacks phase, actor or outcome. A trail is a log like any "
         "other, and something else than aresbus has appended to it. path names the trail, seq the entry.",

@@ -4,7 +4,7 @@ Owns the loop from read to write, and what an export says of itself. Forms and f
 export is of the log as it was when it began; equal events give equal bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from os import PathLike
