@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from aresbus import reports
     from aresbus._core import (
         FORMAT_VERSION,
-        Event,
         EventIterator,
         Expected,
         ManualClock,
