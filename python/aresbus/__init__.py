@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         CorruptionError,
         DiskFullError,
         DuplicateEventError,
+        EffectBlockedError,
         EncodeError,
         FormatVersionError,
         HandlerError,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
     from aresbus.events import EventMetadata, EventSnapshot, EventStatus, EventType, register_event_type
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
+    from aresbus.replay import Replay, ReplayReport, StrategyBus, digest_of, gate, sink
     from aresbus.schema import EventVersionManager
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
@@ -70,6 +72,7 @@ __all__ = [
     "CorruptionError",
     "DiskFullError",
     "DuplicateEventError",
+    "EffectBlockedError",
     "EncodeError",
     "EnhancedEventBus",
     "Event",
@@ -93,19 +96,25 @@ __all__ = [
     "MemoryEventStore",
     "ParkedDelivery",
     "Receipt",
+    "Replay",
+    "ReplayReport",
     "SchemaError",
     "StorageError",
+    "StrategyBus",
     "Subscription",
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
     "VersionConflictError",
     "__version__",
+    "digest_of",
+    "gate",
     "get_event_bus_config",
     "open",
     "register_event_type",
     "reports",
     "setup_enhanced_event_bus",
+    "sink",
     "verify",
 ]
 
@@ -130,6 +139,7 @@ _HOMES = {
         "CorruptionError",
         "DiskFullError",
         "DuplicateEventError",
+        "EffectBlockedError",
         "EncodeError",
         "FormatVersionError",
         "HandlerError",
@@ -146,6 +156,7 @@ _HOMES = {
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
     "log": ("Log", "open"),
+    "replay": ("Replay", "ReplayReport", "StrategyBus", "digest_of", "gate", "sink"),
     "schema": ("EventVersionManager",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),

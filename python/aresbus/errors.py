@@ -18,6 +18,7 @@ __all__ = [
     "CorruptionError",
     "DiskFullError",
     "DuplicateEventError",
+    "EffectBlockedError",
     "EncodeError",
     "FormatVersionError",
     "HandlerError",
@@ -304,3 +305,17 @@ class BusStateError(AresbusError, RuntimeError):
 
     code = "AB0018"
     advice = "Stop the bus first, and use it on one event loop."
+
+
+class EffectBlockedError(AresbusError):
+    """A replay came to a call with side effects that it does not allow; the call was not made.
+
+    ``sink`` names what was to act, ``seq`` and ``event_id`` the event that was being handled.
+    """
+
+    code = "AB0023"
+    advice = "Allow the sink by name, Replay(..., allow=[name]), if the replay is to act on the world."
+    FIELDS: ClassVar[dict[str, Any]] = {"sink": "", "seq": None, "event_id": None}
+    sink: str
+    seq: int | None
+    event_id: str | None

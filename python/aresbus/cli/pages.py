@@ -199,4 +199,14 @@ PAGES: dict[str, Page] = {
             "To start anew: await bus.stop(), then initialize() and run().",
         ),
     ),
+    "AB0023": Page(
+        "A replay came to code that acts on the world (an order, a message, a payment), guarded by gate(...), and the "
+        "replay does not allow that sink. sink names it, seq the event that was being handled.",
+        "Nothing left the process. The log that is replayed is never written.",
+        (
+            "Most replays are to have no effects: guard the call with @sink(name), which passes it over and counts it.",
+            "Or do nothing while event.is_replay is True.",
+            "To act on purpose: Replay(..., allow=[name]). That is an administrative act and goes into the audit log.",
+        ),
+    ),
 }
