@@ -290,7 +290,10 @@ class UpcastError(SchemaError):
 
 
 class HandlerError(AresbusError):
-    """A handler failed on every try; ``__cause__`` is its last exception. The delivery is parked."""
+    """A handler failed on every try; ``__cause__`` is its last exception. The delivery is parked.
+
+    In a replay there is one try and nothing is parked: the replay stops behind the event.
+    """
 
     code = "AB0017"
     advice = "Look at the cause; the event itself is safe in the log."

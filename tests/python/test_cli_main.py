@@ -13,7 +13,7 @@ import aresbus
 import pytest
 from aresbus.cli import main
 
-VERBS = ("demo", "record", "read", "info", "verify", "explain")
+VERBS = ("demo", "record", "read", "info", "verify", "explain", "replay")
 HELP_LIMIT_S = 0.1
 
 

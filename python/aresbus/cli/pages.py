@@ -185,7 +185,7 @@ PAGES: dict[str, Page] = {
     "AB0017": Page(
         "A handler failed on every try. handler names it, __cause__ is its last exception.",
         "The event is safe in the log and other handlers got it. This delivery is parked with its reason; the "
-        "subscription went on to the next event.",
+        "subscription went on to the next event. In a replay there is one try: the replay stopped behind the event.",
         (
             "Look at the cause in the log output of aresbus.*, mend the handler.",
             "Read the event again: aresbus read DIR --after SEQ-1 --limit 1",

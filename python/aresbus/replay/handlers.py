@@ -45,14 +45,15 @@ class ReplaySubscription:
 class Handlers:
     """The subscriptions of one replay."""
 
-    def __init__(self) -> None:
-        """Nobody subscribed yet."""
+    def __init__(self, *, stops_on_error: bool) -> None:
+        """Nobody subscribed yet. ``stops_on_error``: the first failure is for the caller to raise, so it is not logged."""
         self.delivered: int = 0
         self.failed: int = 0
         self.troubles: Troubles = Troubles(logging.getLogger("aresbus.replay"))
         self.task: asyncio.Task[Any] | None = None
         """The task that a handler runs in now."""
         self._by_type: dict[str, tuple[ReplaySubscription, ...]] = {}
+        self._stops_on_error = stops_on_error
         self._failure: HandlerError | None = None
 
     def add(self, event_type: str, callback: Callback) -> ReplaySubscription:
@@ -121,11 +122,12 @@ class Handlers:
             event_id=event.event_id,
         )
         failure.__cause__ = error
-        self.troubles.report(f"handler {subscription.name}", failure.message, failure)
-        if self._failure is None:
+        if self._stops_on_error and self._failure is None:
             self._failure = failure
+        else:
+            self.troubles.report(f"handler {subscription.name}", failure.message, failure)
 
     def take_failure(self) -> HandlerError | None:
-        """The first failure since the last call."""
+        """The failure that the replay has to stop for, if there is one."""
         failure, self._failure = self._failure, None
         return failure

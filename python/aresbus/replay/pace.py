@@ -76,6 +76,7 @@ class Pace:
     def seconds_until(self, time_ns: int) -> float:
         """How long until the event with this recorded time is due; 0.0 if it is."""
         if self._speed is None:
+            self._held_at = time_ns
             return 0.0
         now = self.timer.monotonic_ns()
         if self._anchor is None:
@@ -83,7 +84,8 @@ class Pace:
             self._held_at = None
         began, recorded = self._anchor
         remaining_ns = (time_ns - recorded) / self._speed - (now - began)
-        return max(0.0, remaining_ns / NS_PER_S)
+        # What is less than the timer can tell would be waited for without end.
+        return remaining_ns / NS_PER_S if remaining_ns >= 1.0 else 0.0
 
 
 def _checked(speed: float | None) -> float | None:

@@ -24,7 +24,7 @@ from aresbus.replay.recorded import Recorded
 __all__ = ["Player"]
 
 TURN_EVERY = 256
-"""Events taken before the loop gets its turn: a replay at full speed can be paused and cancelled."""
+"""Events handled before the loop gets its turn: a replay at full speed can be paused and cancelled."""
 
 
 class Player:
@@ -49,13 +49,13 @@ class Player:
         self.made: Made = made
         self.pace: Pace = pace
         self.effects: Effects = effects
-        self.handlers: Handlers = Handlers()
+        self.handlers: Handlers = Handlers(stops_on_error=stops_on_error)
         self.inputs: Digest = Digest()
         self.replayed: int = 0
         self.position: int | None = None
         self.is_paused: bool = False
         self._clock, self._trail = clock, trail
-        self._stops_on_error, self._present = stops_on_error, present
+        self._present = present
         self._on_taken, self._on_made = on_taken, on_made
         self._is_running = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -157,14 +157,17 @@ class Player:
 
     async def _deliver_made(self) -> None:
         """Deliver what was published, and what that makes handlers publish, in the order of publishing."""
-        queue = self.made.queue
+        queue, turns = self.made.queue, 0
         while queue:
+            turns += 1
+            if turns % TURN_EVERY == 0:
+                await asyncio.sleep(0)  # handlers that feed each other for ever can be cancelled too
             event = queue.popleft()
             if self._on_made is not None:
                 self._on_made(event)
             await self.handlers.deliver(event)
         failure = self.handlers.take_failure()
-        if failure is not None and self._stops_on_error:
+        if failure is not None:
             raise failure
 
     def _refuse_twin(self, event: Event) -> None:

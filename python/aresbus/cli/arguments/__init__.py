@@ -7,11 +7,11 @@ import argparse
 from collections.abc import Sequence
 
 from aresbus._typing import override
-from aresbus.cli.arguments import feed, look
+from aresbus.cli.arguments import feed, look, replay
 
 __all__ = ["parse"]
 
-FAMILIES = (feed, look)
+FAMILIES = (feed, look, replay)
 DESCRIPTION = "A durable event bus: record events, read them back, prove that they are whole."
 EPILOG = """\
 exit codes: 0 done · 1 done, with findings · 2 could not · 130 interrupted
