@@ -8,7 +8,7 @@ from aresbus.cli import main
 from aresbus.cli.pages import PAGES
 from aresbus.errors import ERRORS_BY_CODE
 
-CODES = [f"AB{number:04}" for number in range(1, 19)]
+CODES = [f"AB{number:04}" for number in (*range(1, 19), 23)]
 
 
 def test_each_error_class_has_its_page_and_each_page_its_class():

@@ -68,9 +68,9 @@ def decision_form(event: Event) -> bytes:
 
 
 def input_form(event: Event) -> bytes:
-    """Which event of which log this is: also its position, its id and the time of its append."""
-    where = _fields(b"%d" % (event.seq or 0), event.event_id.encode(), b"%d" % (event.ts_ns or 0))
-    return where + decision_form(event)
+    """Which event of a log this is, with its data. The rest of it is as immutable as the log: this is taken per event."""
+    raw = event.raw or b""
+    return b"%d %d %s %d " % (event.seq, event.ts_ns, event.event_id.encode(), len(raw)) + raw
 
 
 def _text(value: str | None) -> bytes | None:
