@@ -80,6 +80,12 @@ def replayed(example, log, **options):
     return replay, replay.run()
 
 
+@pytest.fixture(scope="module")
+def whole(day, example):
+    """A replay of the whole day, and its report."""
+    return replayed(example, day[0])
+
+
 def facts(event):
     """What must be the same live and replayed."""
     return (
@@ -92,9 +98,9 @@ def facts(event):
     )
 
 
-def test_a_replay_decides_as_it_was_decided_live(day, example):
+def test_a_replay_decides_as_it_was_decided_live(day, whole):
     log, fed, ordered = day
-    replay, report = replayed(example, log)
+    replay, report = whole
     assert report.replayed == fed
     assert ordered > 10
     for kind in MADE:
@@ -106,10 +112,9 @@ def test_a_replay_decides_as_it_was_decided_live(day, example):
     assert report.blocked == {"broker": ordered}
 
 
-def test_two_replays_agree(day, example):
-    log, *_ = day
-    first, first_report = replayed(example, log)
-    second, second_report = replayed(example, log)
+def test_two_replays_agree(day, example, whole):
+    first, first_report = whole
+    second, second_report = replayed(example, day[0])
     assert first_report == second_report
     assert [event.event_id for event in first.output.read()] == [
         event.event_id for event in second.output.read()
@@ -117,13 +122,12 @@ def test_two_replays_agree(day, example):
     assert [event.ts_ns for event in first.output.read()] == [event.ts_ns for event in second.output.read()]
 
 
-def test_another_process_comes_to_the_same_digest(day, example):
+def test_another_process_comes_to_the_same_digest(day, whole):
     """Nothing in it hangs on this process: hash seeds, addresses, the order of imports."""
     import json
     import subprocess
 
-    log, *_ = day
-    _, report = replayed(example, log)
+    log, report = day[0], whole[1]
     options = [f"--without={kind}" for kind in MADE]
     command = [
         "-m",
@@ -145,19 +149,17 @@ def test_another_process_comes_to_the_same_digest(day, example):
     assert (said["digest"], said["input_digest"]) == (report.digest, report.input_digest)
 
 
-def test_a_strategy_that_decides_otherwise_has_another_digest(day, example, monkeypatch):
-    log, *_ = day
-    _, report = replayed(example, log)
+def test_a_strategy_that_decides_otherwise_has_another_digest(day, example, whole, monkeypatch):
+    log, report = day[0], whole[1]
     monkeypatch.setattr(example, "SMOOTHING", example.SMOOTHING * 1.0001)
     _, other = replayed(example, log)
     assert other.digest != report.digest
     assert other.input_digest == report.input_digest
 
 
-def test_a_replay_of_half_a_day_ends_with_the_same_decisions_if_it_begins_with_the_day(day, example):
+def test_a_replay_of_half_a_day_ends_with_the_same_decisions_if_it_begins_with_the_day(day, example, whole):
     log, *_ = day
-    whole, _ = replayed(example, log)
     half, report = replayed(example, log, up_to=log.last_seq // 2)
-    expected = [facts(event) for event in whole.output.read()]
+    expected = [facts(event) for event in whole[0].output.read()]
     assert 0 < report.published < len(expected)
     assert [facts(event) for event in half.output.read()] == expected[: report.published]

@@ -70,7 +70,7 @@ def decision_form(event: Event) -> bytes:
 def input_form(event: Event) -> bytes:
     """Which event of a log this is, with its data. The rest of it is as immutable as the log: this is taken per event."""
     raw = event.raw or b""
-    return b"%d %d %s %d " % (event.seq, event.ts_ns, event.event_id.encode(), len(raw)) + raw
+    return b"%d %d %s %d " % (event.seq or 0, event.ts_ns or 0, event.event_id.encode(), len(raw)) + raw
 
 
 def _text(value: str | None) -> bytes | None:
