@@ -218,7 +218,8 @@ def test_where_no_record_can_be_kept_nothing_is_allowed(tmp_path):
     write_ticks(tmp_path / "log", 2).close()
     with aresbus.open(tmp_path / "log", mode="r") as log:
         with pytest.raises(ConfigError, match="give trail"):
-            Replay(log, allow=["broker"])
+            Replay(log, allow=["broker"], output=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
         from aresbus.audit import AuditTrail
 
         trail = AuditTrail(str(tmp_path / "mine"))

@@ -41,7 +41,8 @@ class Replay:
 
     ``allow`` names the sinks with side effects that may act; that is recorded in ``trail``, by default the audit trail of
     ``source``. ``on_error``: "stop" raises HandlerError once the event is handled to its end, "go_on" counts and logs.
-    ``present`` turns a stored event into those that handlers get (upcasting). ``on_taken`` sees each event from the log
+    ``correlation_tracking=False``: what handlers publish inherits no ids, as on a bus with that key. ``present`` turns a
+    stored event into those that handlers get (upcasting). ``on_taken`` sees each event from the log
     and ``on_made`` each one published, before their handlers do. ``timer`` is what waits (tests).
 
     Raises ConfigError, ValueError, TypeError, and what Log.read raises. Not thread-safe but for :meth:`pause` and
@@ -80,6 +81,7 @@ class Replay:
             types=None if types is None else _names(types), without=_names(without), aggregate_id=aggregate_id,
         )  # fmt: skip
         effects = Effects(_names(allow))
+        trail = _trail_for(source, trail, effects)
         first = recorded.peek()
         manual = ManualClock(0 if first is None else recorded.time_of(first))
         self.clock: Clock = Clock(manual)
@@ -90,7 +92,7 @@ class Replay:
             clock=manual,
             pace=pace,
             effects=effects,
-            trail=_trail_for(source, trail, effects),
+            trail=trail,
             stops_on_error=on_error == "stop",
             present=present,
             on_taken=on_taken,
