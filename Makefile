@@ -115,7 +115,7 @@ types: build ## mypy strict, pyright on the public API, stubs against the compil
 
 captures: build ## Whole recorded market days through the system: make captures DIR=folder-with-gz-files
 	@test -n "$(DIR)" || { echo "say where the captures are: make captures DIR=..."; exit 1; }
-	$(BIN)/python -m pytest tests/python/test_captures.py --captures "$(abspath $(DIR))"
+	$(BIN)/python -m pytest tests/python/test_captures.py tests/python/test_replay_day.py --captures "$(abspath $(DIR))"
 
 fuzz: tools ## Fuzz every decoder, FUZZ_SECONDS=60 each, two at a time (needs a C++ compiler)
 	fuzz/run

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         CorruptionError,
         DiskFullError,
         DuplicateEventError,
+        EffectBlockedError,
         EncodeError,
         ExportError,
         FormatVersionError,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     )
     from aresbus.rebuilding import Rebuilt, rebuild
     from aresbus.reducers import Reducers, category_of
+    from aresbus.replay import Replay, ReplayReport, StrategyBus, digest_of, gate, sink
     from aresbus.repositories import Executed, Repository
     from aresbus.schema import EventVersionManager, Schema
     from aresbus.sqlite_projections import SqliteProjectionStore
@@ -109,6 +111,7 @@ __all__ = [
     "CorruptionError",
     "DiskFullError",
     "DuplicateEventError",
+    "EffectBlockedError",
     "EncodeError",
     "EnhancedEventBus",
     "Event",
@@ -149,6 +152,8 @@ __all__ = [
     "Rebuilt",
     "Receipt",
     "Reducers",
+    "Replay",
+    "ReplayReport",
     "Repository",
     "Schema",
     "SchemaConflictError",
@@ -156,6 +161,7 @@ __all__ = [
     "SqliteProjectionStore",
     "StatusEndpoint",
     "StorageError",
+    "StrategyBus",
     "Subscription",
     "Trace",
     "TruncatedError",
@@ -168,7 +174,9 @@ __all__ = [
     "applies",
     "category_of",
     "correlate",
+    "digest_of",
     "export_acts",
+    "gate",
     "get_event_bus_config",
     "latency_between",
     "open",
@@ -180,6 +188,7 @@ __all__ = [
     "retry_on_conflict_async",
     "serve_status",
     "setup_enhanced_event_bus",
+    "sink",
     "trace",
     "verify",
 ]
@@ -214,6 +223,7 @@ _HOMES = {
         "CorruptionError",
         "DiskFullError",
         "DuplicateEventError",
+        "EffectBlockedError",
         "EncodeError",
         "ExportError",
         "FormatVersionError",
@@ -247,6 +257,7 @@ _HOMES = {
     ),
     "rebuilding": ("Rebuilt", "rebuild"),
     "reducers": ("Reducers", "category_of"),
+    "replay": ("Replay", "ReplayReport", "StrategyBus", "digest_of", "gate", "sink"),
     "repositories": ("Executed", "Repository"),
     "schema": ("EventVersionManager", "Schema"),
     "sqlite_projections": ("SqliteProjectionStore",),

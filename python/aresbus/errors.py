@@ -22,6 +22,7 @@ __all__ = [
     "CorruptionError",
     "DiskFullError",
     "DuplicateEventError",
+    "EffectBlockedError",
     "EncodeError",
     "ExportError",
     "FormatVersionError",
@@ -308,7 +309,10 @@ class UpcastError(SchemaError):
 
 
 class HandlerError(AresbusError):
-    """A handler failed on every try; ``__cause__`` is its last exception. The delivery is parked."""
+    """A handler failed on every try; ``__cause__`` is its last exception. The delivery is parked.
+
+    In a replay there is one try and nothing is parked: the replay stops behind the event.
+    """
 
     code = "AB0017"
     advice = "Look at the cause; the event itself is safe in the log."
@@ -362,6 +366,20 @@ class ProjectionError(AresbusError):
     advice = "Look at the cause; update() tries the same event again, reset() begins anew."
     FIELDS: ClassVar[dict[str, Any]] = {"projection": "", "seq": None, "event_id": None}
     projection: str
+    seq: int | None
+    event_id: str | None
+
+
+class EffectBlockedError(AresbusError):
+    """A replay came to a call with side effects that it does not allow; the call was not made.
+
+    ``sink`` names what was to act, ``seq`` and ``event_id`` the event that was being handled.
+    """
+
+    code = "AB0023"
+    advice = "Allow the sink by name, Replay(..., allow=[name]), if the replay is to act on the world."
+    FIELDS: ClassVar[dict[str, Any]] = {"sink": "", "seq": None, "event_id": None}
+    sink: str
     seq: int | None
     event_id: str | None
 

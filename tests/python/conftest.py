@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--captures",
         type=Path,
         metavar="DIR",
-        help="folder with recorded market days (*.gz) for test_captures.py; default: the slice in the package",
+        help="folder with recorded market days (*.gz) for test_captures.py and test_replay_day.py; default: the slice in the package",
     )
 
 

@@ -187,7 +187,7 @@ PAGES: dict[str, Page] = {
     "AB0017": Page(
         "A handler failed on every try. handler names it, __cause__ is its last exception.",
         "The event is safe in the log and other handlers got it. This delivery is parked with its reason; the "
-        "subscription went on to the next event.",
+        "subscription went on to the next event. In a replay there is one try: the replay stopped behind the event.",
         (
             "Look at the cause in the log output of aresbus.*, mend the handler.",
             "Read the event again: aresbus read DIR --after SEQ-1 --limit 1",
@@ -234,6 +234,16 @@ PAGES: dict[str, Page] = {
             "Mend the handler and call update() again: it begins at the same event.",
             "Handlers changed? Raise the projection's version: its state is rebuilt.",
             "Another log or projection on purpose? Give it a store of its own, or reset() this one.",
+        ),
+    ),
+    "AB0023": Page(
+        "A replay came to code that acts on the world (an order, a message, a payment), guarded by gate(...), and the "
+        "replay does not allow that sink. sink names it, seq the event that was being handled.",
+        "Nothing left the process. The log that is replayed is never written.",
+        (
+            "Most replays are to have no effects: guard the call with @sink(name), which passes it over and counts it.",
+            "Or do nothing while event.is_replay is True.",
+            "To act on purpose: Replay(..., allow=[name]). That is an administrative act and goes into the audit log.",
         ),
     ),
     "AB0024": Page(

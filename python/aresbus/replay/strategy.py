@@ -1,0 +1,46 @@
+"""What a strategy may use of a bus, so that one and the same object runs live and in a replay.
+
+Owns that interface and nothing else: EnhancedEventBus and Replay both have it. Invariant: it has nothing that only one of
+the two can do.
+"""
+
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from aresbus._core import Durability, Expected
+from aresbus.clock import Clock
+from aresbus.subscriptions import Callback
+
+__all__ = ["StrategyBus"]
+
+
+class StrategyBus(Protocol):
+    """The part of a bus that works live and in a replay alike."""
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is: ``clock.now()``, ``clock.time_ns()``."""
+
+    def publish(  # noqa: PLR0917 - fixed by the contract
+        self,
+        event_type: str,
+        data: Any,
+        source: str = "",
+        correlation_id: str | None = None,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        *,
+        causation_id: str | None = None,
+        event_id: str | None = None,
+        event_time_ns: int | None = None,
+        schema_version: str | None = None,
+        expected_version: Expected | int = Expected.ANY,
+        durability: Durability | None = None,
+    ) -> Coroutine[Any, Any, str]:
+        """Append the event now; awaiting the result gives its id."""
+
+    def subscribe(self, event_type: str, callback: Callback) -> Any:
+        """Call ``callback(event)`` for every event of the type from now on."""
+
+    def unsubscribe(self, event_type: str, callback: Callback) -> None:
+        """End every subscription of this callback to this type."""
