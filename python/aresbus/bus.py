@@ -9,8 +9,9 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aresbus import correlation, tracing
 from aresbus._core import Durability, Event, Expected
@@ -21,8 +22,12 @@ from aresbus.events import event_type_of
 from aresbus.foreign import ForeignStore
 from aresbus.log import Log
 from aresbus.publishing import Publication
+from aresbus.schema.presenting import parts_of
 from aresbus.store import waits_for_disk
 from aresbus.subscribing import SubscribableBus, unknown_type
+
+if TYPE_CHECKING:
+    from aresbus.replay import Replay
 
 __all__ = ["EnhancedEventBus", "setup_enhanced_event_bus"]
 
@@ -78,14 +83,15 @@ class EnhancedEventBus(SubscribableBus):
         pressure = self._delivery.pressure
         try:
             known = _known_type(event_type)
-            if durability is not None and durability not in DURABILITIES:
-                raise ValueError(f"durability: got {durability!r}, takes {', '.join(DURABILITIES)}")  # noqa: TRY301
+            _check_durability(durability)
             if self._delivery.roster.blocking:
                 pressure.refuse_feeding_itself()
             if self.config.correlation_tracking:
                 handled = handled_event.get()
                 if handled is not None:
                     correlation_id, causation_id = inherit(handled, correlation_id, causation_id)
+            if schema_version is None:
+                schema_version = self.version_manager.current_versions.get(known)
             is_valid = self._checked(known, data, schema_version) if self.config.schema_validation else None
             if self._foreign is not None:
                 own = self._foreign.accept(
@@ -152,22 +158,47 @@ class EnhancedEventBus(SubscribableBus):
         to_sequence: int | None = None,
         event_types: Iterable[str] | None = None,
     ) -> list[Event]:
-        """Stored events, oldest first, both ends inclusive; nothing is delivered to subscriptions."""
-        if self._foreign is None:
-            await self._opened()
-        self._counters.replays_performed += 1
-        return await self.event_store.get_events(aggregate_id, from_sequence, to_sequence, event_types)
+        """Stored events in the current form of their types, oldest first, both ends inclusive; nothing is delivered.
 
-    async def rebuild_from_events(
-        self, aggregate_id: str, target_sequence: int | None = None
-    ) -> dict[str, Any]:
-        """The aggregate's state, now or after ``target_sequence``: newest usable snapshot plus later events.
-
-        Raises TruncatedError where events that it needs are no longer kept, and what a reducer raises.
+        The stored form of each is ``event.stored``. Raises UpcastError where a step fails.
         """
         if self._foreign is None:
             await self._opened()
-        return await self._snapshots.rebuild(aggregate_id, target_sequence)
+        self._counters.replays_performed += 1
+        stored = await self.event_store.get_events(aggregate_id, from_sequence, to_sequence, event_types)
+        return list(self.version_manager.presenter("raw").each(stored))
+
+    async def replay(self, **options: Any) -> "Replay":
+        """A replay of this bus's log through handlers of your own; the keywords are those of :class:`aresbus.Replay`.
+
+        Nothing is delivered to this bus's subscriptions and nothing is published here. Opens the log if need be.
+        """
+        from aresbus.replay import Replay  # noqa: PLC0415 - a replay is a bus of its own, made of the same parts
+
+        log = await self._opened()
+        self._counters.replays_performed += 1
+        options.setdefault("correlation_tracking", self.config.correlation_tracking)
+        options.setdefault("present", partial(parts_of, self.version_manager.presenter("raw")))
+        return Replay(log, **options)
+
+    async def rebuild_from_events(
+        self,
+        aggregate_id: str,
+        target_sequence: int | None = None,
+        *,
+        target_version: int | None = None,
+        target_time: datetime | int | None = None,
+    ) -> dict[str, Any]:
+        """The aggregate's state now, or as it was at a position, a version, a time (of the append), each inclusive.
+
+        From the newest usable snapshot and later events. Raises TruncatedError where events that it needs are no longer
+        kept, ValueError and TypeError for impossible bounds, UpcastError, and what a reducer raises.
+        """
+        if self._foreign is None:
+            await self._opened()
+        return await self._snapshots.rebuild(
+            aggregate_id, target_sequence, to_version=target_version, to_time=target_time
+        )
 
     # Conversations
 
@@ -188,6 +219,11 @@ def _known_type(event_type: Any) -> str:
     if known is None:
         raise unknown_type(event_type)
     return known
+
+
+def _check_durability(durability: Any) -> None:
+    if durability is not None and durability not in DURABILITIES:
+        raise ValueError(f"durability: got {durability!r}, takes {', '.join(DURABILITIES)}")
 
 
 async def setup_enhanced_event_bus(config: Mapping[str, Any] | None = None) -> EnhancedEventBus | None:

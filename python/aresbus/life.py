@@ -15,6 +15,7 @@ from aresbus.errors import AresbusError, BusStateError, LogClosedError
 from aresbus.log import Log
 from aresbus.readings import ReadableBus
 from aresbus.runner import DISPATCH_AT_ONCE, Runner
+from aresbus.schema.catalogue import Catalogue, recorder_of
 
 __all__ = ["LivingBus"]
 
@@ -144,6 +145,9 @@ class LivingBus(ReadableBus):
             if log.audit_trail is not None:
                 with log.audit_trail.act("bus.configure", self.config.to_dict()):
                     pass
+            if log.mode == "rw":
+                Catalogue(log, self.clock).record(self.version_manager)
+                self.version_manager.recorder = recorder_of(log, self.clock)
             self._delivery.attach(log)
             self._house.attached()
         except BaseException:

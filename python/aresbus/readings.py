@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 from aresbus._core import Event, ManualClock
@@ -25,6 +26,7 @@ from aresbus.metrics import Counters
 from aresbus.publishing import Settler
 from aresbus.runner import Runner
 from aresbus.schema import EventVersionManager
+from aresbus.schema.presenting import parts_of
 from aresbus.snapshots import Snapshots
 from aresbus.store import FileEventStore, IEventStore, LogEventStore, MemoryEventStore
 from aresbus.subscriptions import Callback, Subscription
@@ -93,13 +95,15 @@ class ReadableBus:
         self._snapshots = Snapshots(
             self.event_store, self.config, self._counters, self._troubles, self.clock, is_reader=mode == "r"
         )
+        self._snapshots.schemas = self.version_manager.current_versions
+        self._snapshots.present = partial(parts_of, self.version_manager.presenter("raw"))
         self._delivery = Delivery(
             self.config,
             self._counters,
             self._troubles,
             self.clock,
             observe=self._snapshots.observe,
-            present=_as_stored,
+            versions=self.version_manager,
         )
         self._house = Housekeeping(self._delivery, self._snapshots, self._counters, health_limits)
         self._settler = Settler()
@@ -214,8 +218,8 @@ class ReadableBus:
             else None,
         }
 
-    def get_history(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The newest ``limit`` events as dicts ready for JSON, newest last."""
+    def get_history(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The newest ``limit`` events, ``max_history`` unless given, as dicts ready for JSON, newest last."""
         return [
             {
                 "timestamp": event.metadata.timestamp.isoformat(),
@@ -227,10 +231,11 @@ class ReadableBus:
             for event in self.get_event_history(limit)
         ]
 
-    def get_event_history(self, limit: int = 100) -> list[Event]:
-        """The newest ``limit`` events, newest last; those older than ``max_history`` are read from the log."""
+    def get_event_history(self, limit: int | None = None) -> list[Event]:
+        """The newest ``limit`` events, ``max_history`` unless given, newest last; older ones are read from the log."""
         log = self._log
         last = None if log is None or log.is_closed else log.last_seq
+        limit = self.max_history if limit is None else limit
         if limit <= 0:
             return []
         if log is None or last is None:
@@ -270,11 +275,6 @@ class ReadableBus:
             is_running=None if self._is_stopped else runner is not None,
             held_for=None if runner is None else runner.held_for,
         )
-
-
-def _as_stored(event: Event, on_unknown: str) -> tuple[Event, ...]:
-    del on_unknown
-    return (event,)
 
 
 def _log_options(

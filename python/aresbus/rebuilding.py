@@ -106,13 +106,20 @@ def rebuild(
 
 
 def rebuild_to(
-    log: Log, aggregate_id: str, reducers: Reducers, target: Target = NOW, present: Present = as_stored
+    log: Log,
+    aggregate_id: str,
+    reducers: Reducers,
+    target: Target = NOW,
+    present: Present = as_stored,
+    *,
+    schemas: dict[str, str] | None = None,
 ) -> Rebuilt:
-    """As :func:`rebuild`, for a target that is checked already."""
+    """As :func:`rebuild`, for a target that is checked already; ``schemas``: the versions that ``present`` brings to."""
     versions = reducers.versions_of(aggregate_id)
 
     def accepts(stored: StoredSnapshot) -> bool:
-        return stored.kind == GIVEN or (stored.kind == STATE and stored.reducers == versions)
+        is_same = stored.reducers == versions and stored.schemas == (schemas or {})
+        return stored.kind == GIVEN or (stored.kind == STATE and is_same)
 
     base, ignored, events = history(log, aggregate_id, target, accepts=accepts)
     folded = reducers.fold(aggregate_id, {} if base is None else base.snapshot.state_data, events, present)

@@ -17,7 +17,6 @@ from aresbus._core import Durability, Expected, Receipt
 from aresbus.aggregates import Aggregate
 from aresbus.conflicts import RETRIES, retry_on_conflict
 from aresbus.correlation import handled_event, inherit
-from aresbus.errors import VersionConflictError
 from aresbus.events import EventSnapshot, utc_now
 from aresbus.log import Log
 from aresbus.rebuilding import Target, history
@@ -225,27 +224,10 @@ def append_decided(log: Log, aggregates: tuple[Aggregate, ...], defaults: dict[s
         raise ValueError("save() was given one aggregate twice; each decides on its own copy of the state")
     if not any(one.pending for one in aggregates):
         return []
-    events: list[dict[str, Any]] = []
-    for one in aggregates:
-        expected = Expected.NONE if one.version is None else one.version
-        if not one.pending:
-            _check_version(log, one)
-        for at, pending in enumerate(one.pending):
-            entry = {**pending.keywords(), "aggregate_id": one.id}
-            # The first event of each says what is expected; within a batch nobody comes between.
-            events.append(entry | ({"expected_version": expected} if at == 0 else {}))
-    return log.append_many(events, **defaults)
-
-
-def _check_version(log: Log, aggregate: Aggregate) -> None:
-    actual = log.aggregate_version(aggregate.id)
-    if actual != aggregate.version:
-        raise VersionConflictError(
-            f'aggregate "{aggregate.id}" is at version {actual}, expected version {aggregate.version}',
-            aggregate_id=aggregate.id,
-            expected=aggregate.version,
-            actual=actual,
-        )
+    events = [{**pending.keywords(), "aggregate_id": one.id} for one in aggregates for pending in one.pending]
+    # Also of those that decided nothing: they were decided on.
+    expected = {one.id: Expected.NONE if one.version is None else one.version for one in aggregates}
+    return log.append_many(events, expected=expected, **defaults)
 
 
 def note_saved(aggregates: tuple[Aggregate, ...], receipts: list[Receipt]) -> list[Saved]:

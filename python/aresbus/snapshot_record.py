@@ -34,6 +34,8 @@ class StoredSnapshot:
     schema_version: str = DEFAULT_VERSION
     reducers: dict[str, int] = field(default_factory=dict)
     """Event type to reducer version; the state is worthless to other reducers."""
+    schemas: dict[str, str] = field(default_factory=dict)
+    """Event type to the schema version its events were brought to before they were folded."""
     event_id: str | None = None
     epoch: int | None = None
 
@@ -53,6 +55,7 @@ class StoredSnapshot:
             "aggregate_version": self.aggregate_version,
             "schema_version": self.schema_version,
             "reducers": self.reducers,
+            "schemas": self.schemas,
             "event_id": self.event_id,
             "epoch": self.epoch,
         }
@@ -78,6 +81,7 @@ class StoredSnapshot:
             aggregate_version=body["aggregate_version"],
             schema_version=body["schema_version"],
             reducers=body["reducers"],
+            schemas=body.get("schemas", {}),
             event_id=body["event_id"],
             epoch=body["epoch"],
         )

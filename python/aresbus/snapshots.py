@@ -9,7 +9,7 @@ snapshot pass at a time.
 import asyncio
 import copy
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,8 @@ class Snapshots:
         self.reducers: Reducers = Reducers()
         self.present: Present = as_stored
         """What of a stored event the reducers get to see."""
+        self.schemas: Mapping[str, str] = {}
+        """The schema versions that it brings events to; a snapshot of others is rebuilt."""
         self.made: dict[str, EventSnapshot] = {}
         self.is_enabled: bool = config.enable_snapshots and not is_reader
         self._store, self._config = store, config
@@ -120,7 +122,9 @@ class Snapshots:
         )
 
     def _rebuild_on_log(self, log: Log, aggregate_id: str, target: Target) -> Rebuilt:
-        rebuilt = rebuild_to(log, aggregate_id, self.reducers, target, self.present)
+        rebuilt = rebuild_to(
+            log, aggregate_id, self.reducers, target, self.present, schemas=dict(self.schemas)
+        )
         if rebuilt.ignored_snapshots:
             self._counters.snapshots_ignored += rebuilt.ignored_snapshots
             self._troubles.report(
@@ -181,6 +185,7 @@ class Snapshots:
             aggregate_version=last.aggregate_version,
             schema_version=last.schema_version,
             reducers=rebuilt.reducers,
+            schemas=dict(self.schemas),
             event_id=last.event_id,
             epoch=last.epoch,
         )

@@ -11,7 +11,7 @@ from aresbus._core import Event
 from aresbus.errors import UnknownEventTypeError
 from aresbus.events import event_type_of
 from aresbus.life import LivingBus
-from aresbus.snapshots import Reducer
+from aresbus.reducers import Reducer
 from aresbus.subscriptions import Callback, Selection, Subscription, Terms
 from aresbus.subscriptions.subscription import is_same_callback
 from aresbus.subscriptions.terms import AckMode, BackPressure, OnMessage, OnUnknown, by_aggregate
@@ -97,13 +97,16 @@ class SubscribableBus(LivingBus):
             if is_same_callback(subscription.callback, callback):
                 subscription.unsubscribe()
 
-    def register_reducer(self, event_type: str, reducer: Reducer, *, version: int = 1) -> None:
-        """Fold events of the type into the state of their aggregate with ``reducer(state, event)``.
+    def register_reducer(
+        self, event_type: str | None, reducer: Reducer, *, version: int = 1, category: str | None = None
+    ) -> None:
+        """Fold events into the state of their aggregate with ``reducer(state, event)``.
 
-        It returns the new state, or None if it changed the given one; it must be pure, and runs off the loop.
-        Raising ``version`` makes the snapshots of older reducers worthless.
+        Events of the type, of aggregates of the category, or both; of an event the most special one is asked: type and
+        category, then category, then type. It returns the new state, or None if it changed the given one; it must be
+        pure, and runs off the loop. Raising ``version`` makes the snapshots of older reducers worthless.
         """
-        self._snapshots.reducers.register(event_type, reducer, version)
+        self._snapshots.reducers.register(event_type, reducer, version, category=category)
 
 
 def unknown_type(event_type: Any) -> UnknownEventTypeError:

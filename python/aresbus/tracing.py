@@ -128,11 +128,22 @@ def trace(log: Log, correlation_id: str) -> Trace:
 
 def events_of(log: Log, correlation_id: str) -> Iterator[Event]:
     """The events of one conversation, in the order of the log, the one that began it unnamed among them."""
-    # Here, and only here, a conversation is looked up; a filter of Log.read on correlation ids would replace the scan.
-    for event in log.read():
-        # One that names no conversation begins its own: what it causes has its id as correlation id.
-        if (event.correlation_id or event.event_id) == correlation_id:
-            yield event
+    named = list(log.read(correlation_id=correlation_id))
+    # One that names no conversation begins its own: what it causes has its id as correlation id, and comes after it.
+    if not named or any(one.causation_id == correlation_id for one in named):
+        yield from _unnamed_root(log, correlation_id, named[0].seq if named else None)
+    yield from named
+
+
+def _unnamed_root(log: Log, event_id: str, before: int | None) -> Iterator[Event]:
+    """The event that began the conversation without naming it, from the nearest place backward."""
+    if before == 0:
+        return
+    for event in log.read(up_to=None if before is None else before - 1, direction="backward"):
+        if event.event_id == event_id:
+            if event.correlation_id is None:
+                yield event
+            return
 
 
 def _placed(event: Event, known: dict[str, Node], roots: list[Node], unplaced: list[Node]) -> Node:

@@ -17,7 +17,7 @@ from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery import cursors
-from aresbus.delivery.attempts import Attempts, Present
+from aresbus.delivery.attempts import Attempts
 from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.pressure import Pressure, serving
 from aresbus.delivery.roster import Roster
@@ -25,11 +25,12 @@ from aresbus.delivery.statuses import Statuses
 from aresbus.errors import BusStateError, TruncatedError
 from aresbus.events import EventStatus
 from aresbus.metrics import Counters
+from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import Callback, Disconnected, ParkedDelivery, Selection, Subscription, Terms
 from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles, described
 
-__all__ = ["Delivery", "Present"]
+__all__ = ["Delivery"]
 
 
 class Delivery:
@@ -43,23 +44,23 @@ class Delivery:
         clock: Clock,
         *,
         observe: Callable[[int, Event], None],
-        present: Present,
+        versions: EventVersionManager,
     ) -> None:
-        """``observe`` sees each event once as it is handed out; ``present`` gives events the form that handlers want."""
+        """``observe`` sees each event once as it is handed out; ``versions`` gives events the form that handlers want."""
         self.config: BusConfig = config
         self.counters: Counters = counters
         self.troubles: Troubles = troubles
-        self.roster: Roster = Roster()
+        self.roster: Roster = Roster(versions)
         self.frontier: Frontier = Frontier(config.max_history)
         self.pressure: Pressure = Pressure(self.roster, self.frontier, config.max_history)
         self.entered: Subscription | None = None
         """Whose turn began last: the suspect when the loop is held."""
         self.on_wake: Callable[[], None] | None = None
         """Tells the runner that somebody has work who was not routed to."""
-        statuses = Statuses(counters, config.max_history, self.roster, self.frontier)
-        self._statuses = statuses
-        self._attempts = Attempts(config, counters, troubles, clock, statuses=statuses, present=present)
-        self._refiller = cursors.Refiller(config.batch_size, self.frontier, counters, troubles)
+        self._versions = versions
+        self._statuses = Statuses(counters, config.max_history, self.roster, self.frontier)
+        self._attempts = Attempts(config, counters, troubles, clock, self._statuses)
+        self._refiller = cursors.Refiller(config, self.frontier, versions, counters, troubles)
         self._observe = observe
         self._woken: dict[Subscription, None] = {}
         self._asked: deque[Subscription] = deque()
@@ -89,6 +90,7 @@ class Delivery:
         """Subscribe, from now on or where ``terms`` say. From any thread; blocks for the disk if they name it durable."""
         log = self.frontier.log
         made = Subscription(selection, callback, terms, self.config.max_history, self)
+        made.presenter = self._versions.presenter(terms.unknown_versions)
         if log is not None and not log.is_closed:
             cursors.begin(made, log, is_new=True)
         self.roster.add(made)

@@ -8,27 +8,25 @@ subscription is halted before it; a cancelled delivery was not made.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from aresbus._core import Event
 from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery.statuses import Statuses
-from aresbus.errors import HandlerError, UpcastError
+from aresbus.errors import HandlerError, SchemaError
 from aresbus.metrics import Counters
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
 from aresbus.subscriptions.subscription import Verdict
 from aresbus.troubles import Troubles, described
 
-__all__ = ["Attempts", "Present"]
+__all__ = ["Attempts"]
 
 NS_PER_SECOND = 1_000_000_000
 LEAST_JITTER = 0.5
 """A wait is between half and all of its back-off, so that those who failed together do not try again together."""
-Present = Callable[[Event, str], tuple[Event, ...]]
-"""The event in the form that its readers want, in parts where it was split; nothing where they want to skip it."""
 
 
 class Attempts:
@@ -40,13 +38,11 @@ class Attempts:
         counters: Counters,
         troubles: Troubles,
         clock: Clock,
-        *,
         statuses: Statuses,
-        present: Present,
     ) -> None:
-        """``present`` raises UpcastError where an event cannot be given the form wanted."""
+        """Nothing was tried yet."""
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
-        self._statuses, self._present = statuses, present
+        self._statuses = statuses
 
     async def deliver(self, subscription: Subscription, event: Event) -> None:
         """Until the event was taken, parked or skipped, the subscription halted or ended."""
@@ -95,24 +91,18 @@ class Attempts:
 
     async def _try(self, subscription: Subscription, event: Event) -> Verdict | None:
         """Call the handler once; None: it took the event, and said nothing more."""
-        subscription.begin_judging()
-        where = subscription.selection.where
-        is_wanted = False
         try:
-            for part in self._present(event, subscription.terms.unknown_versions):
-                if where is not None and not where(part):
-                    continue
-                is_wanted = True
-                result = subscription.callback(part)
-                if result is not None and hasattr(type(result), "__await__"):
-                    await result
-            if not is_wanted:
+            shown = subscription.presenter.present(event)
+        except SchemaError as error:
+            # Steps are pure: trying again would change nothing.
+            subscription.last_error = error
+            is_halting = subscription.terms.unknown_versions == "halt"
+            return Verdict("halt" if is_halting else "park", described(error))
+        subscription.begin_judging()
+        try:
+            if not await self._call(subscription, shown if isinstance(shown, tuple) else (shown,)):
                 return Verdict("skip", "it is not wanted")
             return await subscription.verdict()
-        except UpcastError as error:
-            subscription.last_error = error
-            action = subscription.terms.unknown_versions
-            return Verdict("halt" if action == "halt" else "park", described(error))
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 self._counters.deliveries_cancelled += 1
@@ -120,6 +110,20 @@ class Attempts:
             # Whatever a handler raises is its own failure, also that it awaited something cancelled.
             subscription.last_error = error
             return Verdict("retry", described(error))
+
+    @staticmethod
+    async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> bool:
+        """Let the callback have the event, or its parts; whether it wanted any of them."""
+        selection, is_wanted = subscription.selection, False
+        for part in parts:
+            # A step may have made it another type than was subscribed to.
+            if not selection.names(part.event_type) or not (selection.where is None or selection.where(part)):
+                continue
+            is_wanted = True
+            result = subscription.callback(part)
+            if result is not None and hasattr(type(result), "__await__"):
+                await result
+        return is_wanted
 
     # What follows from a try
 

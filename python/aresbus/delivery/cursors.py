@@ -8,9 +8,11 @@ a checkpoint is stored only up to what is durable, and believed only if its even
 from itertools import islice
 
 from aresbus._core import Event, Log
+from aresbus.config import BusConfig
 from aresbus.delivery.frontier import Frontier
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
+from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Lost, Position, Rewound, Subscription
 from aresbus.subscriptions.checkpoints import Anchor, SubscriptionLog, anchor_at
 from aresbus.subscriptions.parking import MemoryParking
@@ -132,9 +134,17 @@ def tell_position(subscription: Subscription, dispatched: int) -> bool:
 class Refiller:
     """Reads history for the subscriptions of one bus that are behind."""
 
-    def __init__(self, batch_size: int, frontier: Frontier, counters: Counters, troubles: Troubles) -> None:
+    def __init__(
+        self,
+        config: BusConfig,
+        frontier: Frontier,
+        versions: EventVersionManager,
+        counters: Counters,
+        troubles: Troubles,
+    ) -> None:
         """``frontier`` has the log, and the objects that stand for its newest events."""
-        self._batch_size, self._frontier = batch_size, frontier
+        self._versions = versions
+        self._batch_size, self._frontier = config.batch_size, frontier
         self._counters, self._troubles = counters, troubles
 
     def refill(self, subscription: Subscription) -> None:
@@ -170,7 +180,8 @@ class Refiller:
         if subscription.reader is None:
             after = subscription.next_seq - 1 if subscription.next_seq else None
             since = subscription.terms.since if subscription.memory is None else None
-            subscription.reader = subscription.selection.read(log, after, since)
+            types = self._versions.stored_types(subscription.event_type)
+            subscription.reader = subscription.selection.read(log, after, types, since)
         return list(islice(subscription.reader, min(self._batch_size, subscription.bound)))
 
     def _lose(self, subscription: Subscription, error: TruncatedError) -> None:

@@ -8,6 +8,7 @@ subscribing, so that two runs deliver alike.
 import threading
 
 from aresbus._core import Event
+from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import Subscription
 
 __all__ = ["Roster"]
@@ -16,8 +17,9 @@ __all__ = ["Roster"]
 class Roster:
     """The subscriptions of one bus. From any thread."""
 
-    def __init__(self) -> None:
-        """Empty."""
+    def __init__(self, versions: EventVersionManager) -> None:
+        """Empty; ``versions`` knows which stored types become another as they are read."""
+        self._versions = versions
         self.by_type: dict[str, list[Subscription]] = {}
         """By type, or pattern of types."""
         self.blocking: tuple[Subscription, ...] = ()
@@ -49,9 +51,13 @@ class Roster:
         matching = self._matching
         found = matching.get(event_type)
         if found is None:
-            found = tuple(one for one in self.all() if one.selection.names(event_type))
+            found = tuple(one for one in self.all() if self._is_meant(one, event_type))
             matching[event_type] = found
         return found
+
+    def _is_meant(self, one: Subscription, event_type: str) -> bool:
+        """Whether the subscription means the type, or one that its older events have become."""
+        return one.selection.names(event_type) or event_type in self._versions.stored_types(one.event_type)
 
     def wanting(self, event: Event) -> list[Subscription]:
         """Who selects the event."""

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from aresbus._core import Event
 from aresbus.correlation import handled_event
 from aresbus.errors import EffectBlockedError
 
@@ -53,8 +54,7 @@ class Effects:
         if name in self.allowed:
             self.performed[name] += 1
             return True
-        handled = handled_event.get()
-        seq, event_id = (None, None) if handled is None else (handled.seq, handled.event_id)
+        seq, event_id = _handled()
         self.blocked[name] += 1
         self.records.append(BlockedEffect(name, call, seq, event_id))
         return False
@@ -99,14 +99,16 @@ def gate(name: str) -> Iterator[None]:
     In a replay that does not allow the name it raises EffectBlockedError before the body runs; elsewhere it does nothing.
     """
     if not _admits(name, "gate"):
-        handled = handled_event.get()
-        raise EffectBlockedError(
-            f"the sink {name!r} is closed in this replay",
-            sink=name,
-            seq=None if handled is None else handled.seq,
-            event_id=None if handled is None else handled.event_id,
-        )
+        seq, event_id = _handled()
+        text = f"the sink {name!r} is closed in this replay"
+        raise EffectBlockedError(text, sink=name, seq=seq, event_id=event_id)
     yield
+
+
+def _handled() -> tuple[int | None, str | None]:
+    """Position and id of the event whose handler runs here."""
+    handled = handled_event.get()
+    return (handled.seq, handled.event_id) if isinstance(handled, Event) else (None, None)
 
 
 def _admits(name: str, call: str) -> bool:

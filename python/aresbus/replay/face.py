@@ -13,9 +13,10 @@ from typing import Any, Literal, Self
 from aresbus._core import Durability, Event, Expected, ManualClock
 from aresbus.audit import AuditTrail
 from aresbus.clock import Clock
-from aresbus.errors import BusStateError, ConfigError
+from aresbus.errors import BusStateError
 from aresbus.log import Log
 from aresbus.publishing import Publication
+from aresbus.reader_trails import reader_trail
 from aresbus.replay.effects import BlockedEffect, Effects
 from aresbus.replay.handlers import ReplaySubscription
 from aresbus.replay.made import Made, known_type
@@ -280,10 +281,7 @@ def _trail_for(source: Log, trail: AuditTrail | None, effects: Effects) -> Audit
     """Where allowed effects go on record; None where none are allowed, or the log keeps no record by its owner's choice."""
     if not effects.allowed or trail is not None:
         return trail
-    if source.mode == "r":
-        problem = "allow: acting on the world is put on record, and a log that is open for reading has no trail: give trail"
-        raise ConfigError(f"the replay cannot be made: {problem}", problems=[problem])
-    return source.audit_trail
+    return reader_trail(source) if source.mode == "r" else source.audit_trail
 
 
 def _refuse_in_loop(name: str) -> None:

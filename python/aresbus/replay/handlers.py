@@ -13,7 +13,8 @@ from aresbus._core import Event
 from aresbus._typing import override
 from aresbus.correlation import handled_event
 from aresbus.errors import HandlerError
-from aresbus.subscriptions import Callback, is_same_callback
+from aresbus.subscriptions import Callback
+from aresbus.subscriptions.subscription import is_same_callback
 from aresbus.troubles import Troubles, described
 
 __all__ = ["Handlers", "ReplaySubscription"]

@@ -16,7 +16,7 @@ from aresbus.events import DEFAULT_VERSION, event_type_of
 from aresbus.schema.registry import Registry
 from aresbus.schema.upcasting import Way, upcast_error
 
-__all__ = ["Policy", "Presenter", "checked_policy"]
+__all__ = ["Policy", "Presenter", "checked_policy", "parts_of"]
 
 Policy: TypeAlias = Literal["raw", "skip", "park", "halt"]
 """What a reader wants with an event of a type or version that nobody registered here:
@@ -98,12 +98,13 @@ class Presenter:
         if not way.steps:
             if way.version == version:
                 return event
-            return presented(event, event.data, way.version, 0, None)
+            return _presented(event, event.data, way.version)
         parts = way.walk(event)
         self.upcast_count += 1
         kind = (event_type_of(way.event_type) or way.event_type) if way.is_rename else None
-        made = tuple(presented(event, data, way.version, part, kind) for part, data in enumerate(parts))
-        return made[0] if len(made) == 1 else made
+        if len(parts) == 1:
+            return _presented(event, parts[0], way.version, None, kind)
+        return tuple(_presented(event, data, way.version, part, kind) for part, data in enumerate(parts))
 
     def _unknown_version(self, event: Event) -> SchemaError:
         text = str(event.event_type)
@@ -127,11 +128,17 @@ def checked_policy(policy: str) -> Policy:
     raise ValueError(f"policy: got {policy!r}, takes {', '.join(POLICIES)}")
 
 
-def presented(event: Event, data: Any, version: str, part: int, event_type: Any) -> Event:
-    """The event with other data and another version; all that is stored of it is shared, or copied by value."""
-    made = getattr(event, "_presented", None)
-    if made is not None:
-        shown: Event = made(data, version, part, event_type)
-        return shown
+def parts_of(presenter: Presenter, event: Event) -> tuple[Event, ...]:
+    """The event as the presenter shows it, always as a tuple."""
+    shown = presenter.present(event)
+    return shown if isinstance(shown, tuple) else (shown,)
+
+
+def _presented(
+    event: Event, data: Any, version: str, part: int | None = None, event_type: Any = None
+) -> Event:
+    """The event with other data and another version; all that is stored of it is shared."""
+    if event.seq is not None:
+        return event._presented(data, version, part, event_type)  # noqa: SLF001 - made for this
     metadata = dataclasses.replace(event.metadata, schema_version=version, tags=dict(event.metadata.tags))
     return type(event)(event_type or event.event_type, data, metadata)

@@ -5,7 +5,7 @@ no cursor. Invariant: the predicate is the user's code, so it never runs while e
 subscription's own turn, where a failure is its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,9 @@ class Selection:
             return False
         return not self.tags or self.tags.items() <= event.tags.items()
 
-    def read(self, log: Log, after: int | None, since: Any = None) -> EventIterator:
-        """The stored events that are meant, behind ``after``. Raises TruncatedError, CorruptionError, LogClosedError."""
-        return log.read(
-            after=after,
-            since=since,
-            types=str(self.event_type),
-            aggregate_id=self.aggregate_id,
-            tags=self.tags,
-        )
+    def read(self, log: Log, after: int | None, types: Iterable[str], since: Any = None) -> EventIterator:
+        """The stored events that are meant, behind ``after``; ``types`` are all whose events may be by now.
+
+        Raises TruncatedError, CorruptionError, LogClosedError.
+        """
+        return log.read(after=after, since=since, types=types, aggregate_id=self.aggregate_id, tags=self.tags)

@@ -25,6 +25,7 @@ from aresbus.subscriptions.waiting import Conflated, DropOldest, Refusing, Waiti
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aresbus.schema.presenting import Presenter
     from aresbus.subscriptions.checkpoints import SubscriptionLog
 
 __all__ = ["Callback", "Subscription", "Verdict"]
@@ -104,6 +105,8 @@ class Subscription:
     task: "asyncio.Task[None] | None" = None
     memory: "SubscriptionLog | None" = None
     """What outlives the process, of a durable subscription on an open log."""
+    presenter: "Presenter"
+    """Gives events the form that the callback wants."""
     _verdict: Verdict | None = None
     _judged: asyncio.Event | None = None
     _loop: asyncio.AbstractEventLoop | None = None
