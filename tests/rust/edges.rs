@@ -11,6 +11,8 @@
 
 #[path = "edges/between.rs"]
 mod between;
+#[path = "edges/clean.rs"]
+mod clean;
 #[path = "edges/forged.rs"]
 mod forged;
 #[path = "edges/living_on.rs"]

@@ -20,6 +20,8 @@ mod examples;
 mod given;
 #[path = "format/headers.rs"]
 mod headers;
+#[path = "format/names.rs"]
+mod names;
 #[path = "format/page.rs"]
 mod page;
 #[path = "format/records.rs"]

@@ -1,16 +1,17 @@
 //! What an opening says: of the file system it is asked to trust, and of what it found.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use _core::{
     config::{Mode, Options},
     error::Error,
+    format::names,
     log::Log,
-    vfs::Filesystem,
+    vfs::{Filesystem, Vfs},
 };
 
 use super::{
-    manual, open_with, segment_file,
+    ROOT, manual, open_with, segment_file,
     support::{append, ram::Ram},
 };
 
@@ -71,6 +72,8 @@ fn an_opening_reports_what_it_found_and_did() {
     let log = open_with(&ram, manual()).unwrap();
     assert_eq!(report(&log), (false, false, 2, 3, Some(1)));
     assert_eq!((&log.recovery().removed_spares[..], &log.recovery().cut), (&[2][..], &None));
+    let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+    assert_eq!(report(&reader), (false, false, 2, 3, Some(2)));
     log.close().unwrap();
     let log = open_with(&ram, manual()).unwrap();
     assert_eq!(report(&log), (false, true, 2, 3, Some(2)));
@@ -96,6 +99,34 @@ fn a_segment_without_events_whose_entry_is_damaged_is_not_stepped_over() {
         for mode in [Mode::Read, Mode::ReadWrite] {
             let refused = open_with(&damaged, Options { mode, ..manual() }).err();
             assert!(matches!(refused, Some(Error::Corrupt { .. })), "byte {byte} {mode:?}: {refused:?}");
+        }
+    }
+}
+
+/// What an interrupted preparation left is ours to remove; what somebody else put there is not.
+#[test]
+fn a_left_over_goes_and_a_stray_file_stays_and_is_named() {
+    let ram = Ram::of(&Vec::new());
+    open_with(&ram, manual()).unwrap().close().unwrap();
+    let left_over = Path::new(ROOT).join("segments").join(names::prepared(9));
+    let strays = ["notes.txt", "segments/7.log", "segments/backup.tmp"];
+    for is_clean in [true, false] {
+        for path in strays.map(|name| Path::new(ROOT).join(name)).iter().chain([&left_over]) {
+            ram.create(path).unwrap().allocate(1).unwrap();
+        }
+        for mode in [Mode::Read, Mode::ReadWrite] {
+            let log = open_with(&ram, Options { mode, ..manual() }).unwrap();
+            assert_eq!(
+                (log.recovery().clean, &log.recovery().stray_files[..]),
+                (is_clean, &strays.map(String::from)[..])
+            );
+            if mode == Mode::ReadWrite {
+                log.abandon();
+            }
+        }
+        assert!(ram.open(&left_over, false).is_err());
+        for name in strays {
+            assert!(ram.open(&Path::new(ROOT).join(name), false).is_ok(), "{name} is gone");
         }
     }
 }
