@@ -12,6 +12,8 @@
 
 #[path = "format/allocation.rs"]
 mod allocation;
+#[path = "format/dictionary.rs"]
+mod dictionary;
 #[path = "format/document.rs"]
 mod document;
 #[path = "format/examples.rs"]

@@ -10,6 +10,7 @@ use _core::{
         segment::{ENTRY_OFFSET, Entry, RECORDS_OFFSET},
     },
     log::Log,
+    recovery::Recovery,
     scan::Query,
     vfs::{File, Vfs},
 };
@@ -44,9 +45,10 @@ fn kept(ram: &Ram) -> usize {
 }
 
 /// The next writer sees that the log did not end there, and what it then appends is read.
-fn assert_not_continued(ram: &Arc<Ram>, kept_files: usize) {
+fn assert_not_continued(ram: &Arc<Ram>, kept_files: usize) -> Recovery {
     let log = open_with(ram, manual()).unwrap();
-    assert!(!log.recovery().clean);
+    let report = log.recovery().clone();
+    assert!(!report.clean);
     assert_eq!(kept(ram), kept_files);
     append(&log, "t", Some("a"), "2");
     log.close().unwrap();
@@ -55,13 +57,16 @@ fn assert_not_continued(ram: &Arc<Ram>, kept_files: usize) {
         assert!(log.recovery().clean);
         assert_eq!(payloads(&read_all(&log, Query::default())), ["0", "1", "2"]);
     }
+    report
 }
 
 #[test]
 fn what_is_no_record_at_the_end_is_cut_and_kept() {
     let (ram, end) = closed();
-    file(&ram, 1).write_at(end, &[7]).unwrap();
-    assert_not_continued(&ram, 1);
+    file(&ram, 1).write_at(end, &[7, 0, 7]).unwrap();
+    let report = assert_not_continued(&ram, 1);
+    let cut = report.cut.unwrap();
+    assert_eq!((cut.segment, cut.offset, cut.next_seq, cut.quarantined_bytes), (1, end, 2, 3));
 }
 
 #[test]

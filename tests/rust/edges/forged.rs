@@ -120,8 +120,9 @@ const BOTH: [Mode; 2] = [Mode::Read, Mode::ReadWrite];
 
 #[test]
 fn numbers_that_cannot_be_raised_are_refused_to_a_writer_and_no_business_of_a_reader() {
-    let worn_out: [fn(&mut Meta); 4] = [
+    let worn_out: [fn(&mut Meta); 5] = [
         |meta| meta.epoch = u32::MAX,
+        |meta| meta.generation = u64::MAX / 2 + 1,
         |meta| meta.generation = u64::MAX,
         |meta| meta.highest_segment = names::MAX_SEGMENT_NUMBER,
         |meta| meta.highest_segment = u64::MAX,
@@ -152,7 +153,8 @@ fn no_event_has_the_position_that_means_none_and_the_one_before_it_is_the_last()
     let ram = Ram::of(&image);
     let log = open(&ram, Mode::ReadWrite).unwrap();
     assert_eq!(log.last_seq().unwrap(), Some(u64::MAX - 1));
-    assert!(matches!(log.append(&plain("more"), Patience::Wait), Err(Error::Limit { .. })));
+    let refused = log.append(&plain("more"), Patience::Wait);
+    assert!(matches!(refused, Err(Error::Limit { got: u64::MAX, limit, .. }) if limit == u64::MAX - 1));
     assert!(matches!(log.append_many(&[plain("more"); 2], Patience::Wait), Err(Error::Limit { .. })));
     log.close().unwrap();
     assert_eq!(payloads(&read_all(&open(&ram, Mode::Read).unwrap(), Query::default())), ["last"]);
@@ -333,5 +335,5 @@ fn a_log_in_which_every_event_is_wrong_is_verified_in_the_time_of_reading_it() {
     let place = Place { vfs: Ram::of(&image), path: ROOT.into() };
     let start = std::time::Instant::now();
     assert_eq!(verify_place(&place).unwrap().findings.len() as u64, EVENTS);
-    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(300), "{:?}", start.elapsed());
 }

@@ -3,9 +3,12 @@
 use std::{path::Path, sync::Arc};
 
 use _core::{
-    config::{Mode, Options},
+    config::{Durability, Keeper, Mode, Options},
     error::Error,
-    format::names,
+    format::{
+        names,
+        segment::{PAGE_BYTES, WATERMARK_BYTES, Watermark},
+    },
     log::Log,
     vfs::{Filesystem, Vfs},
 };
@@ -100,6 +103,46 @@ fn a_segment_without_events_whose_entry_is_damaged_is_not_stepped_over() {
             let refused = open_with(&damaged, Options { mode, ..manual() }).err();
             assert!(matches!(refused, Some(Error::Corrupt { .. })), "byte {byte} {mode:?}: {refused:?}");
         }
+    }
+}
+
+/// Before each sync the result of the one before it is written down, in the one and the other page by turns (R16): who dies
+/// later leaves a bound below which nothing may be missing.
+#[test]
+fn each_sync_writes_down_what_the_one_before_it_made_durable() {
+    let ram = Ram::of(&Vec::new());
+    let log = open_with(&ram, manual()).unwrap();
+    for _ in 0..4 {
+        append(&log, "t", None, "1");
+        log.sync().unwrap();
+    }
+    log.abandon();
+    let file = ram.open(&segment_file(1), false).unwrap();
+    let marks = [PAGE_BYTES, 2 * PAGE_BYTES].map(|offset| {
+        let mut bytes = [0; WATERMARK_BYTES];
+        file.read_at(offset as u64, &mut bytes).unwrap();
+        let mark = Watermark::decode(&bytes).unwrap();
+        (mark.generation, mark.durable_seq)
+    });
+    // The first sync had none before it, and wrote down that nothing was there.
+    assert_eq!(marks, [(4, Some(2)), (3, Some(1))]);
+    let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+    assert_eq!((reader.durable_seq(), reader.recovery().watermark_seq), (Some(2), Some(2)));
+}
+
+/// In a forked child: its syncs are the parent's business.
+#[test]
+fn an_abandoned_handle_makes_nothing_durable_and_says_so() {
+    for keeper in [Keeper::Manual, Keeper::Thread] {
+        let log =
+            open_with(&Ram::of(&Vec::new()), Options { durability: Durability::None, keeper, ..manual() })
+                .unwrap();
+        let appended = append(&log, "t", None, "1");
+        log.abandon();
+        assert!(matches!(log.settle(&appended, Some(Durability::Always)), Err(Error::Closed { .. })));
+        assert_eq!(log.durable_seq(), None);
+        log.close().unwrap();
+        assert_eq!(log.durable_seq(), None);
     }
 }
 

@@ -230,6 +230,19 @@ fn another_version_and_unknown_features_are_named() {
     }
 }
 
+/// Under a checksum that fits, too: another build may have written it.
+#[test]
+fn a_blob_of_another_kind_or_version_is_absent() {
+    for (offset, is_fine) in [(0, false), (7, false), (8, false), (11, false), (60, true)] {
+        let mut bytes = Blob { log_id: [1; 16], seq: 0, key: "k", payload: b"p" }.encode();
+        bytes[offset] ^= 1;
+        bytes[12..16].fill(0);
+        let sum = _core::format::checksum(&bytes).to_le_bytes();
+        bytes[12..16].copy_from_slice(&sum);
+        assert_eq!(Blob::decode(&bytes).is_some(), is_fine, "byte {offset}");
+    }
+}
+
 #[test]
 fn watermarks_take_turns() {
     assert_eq!([0, 1, 2, 3].map(watermark_offset), [4096, 8192, 4096, 8192]);

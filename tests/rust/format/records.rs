@@ -273,3 +273,23 @@ fn a_sealed_event_that_is_loose_or_has_no_type_is_refused() {
     reseal(&mut padded, 1);
     assert!(!parse(&padded), "padding that is not zero");
 }
+
+/// The flag of tags and their number say the same, and there are no more than the limit.
+#[test]
+fn a_sealed_event_without_the_tags_it_announces_or_with_too_many_is_refused() {
+    let identity = Identity { seq: 1, ts_ns: 1, aggregate_prev: None, aggregate_version: 0, epoch: 1 };
+    let names = Names::default();
+    let parse = |record: &[u8]| RecordView::parse(record, Fixed::check(record, 1).unwrap(), &names).is_ok();
+    for (count, is_fine) in [(1, true), (1024, true), (1025, false)] {
+        let tags = vec![("k", "v"); count];
+        let record =
+            event(&NewEvent { tags: &tags, ..NewEvent::new("t", b"p", Codec::Bytes) }, "id", &identity);
+        assert_eq!(parse(&record), is_fine, "{count} tags");
+    }
+    // Two zeros of the payload become the number of tags.
+    let mut record = event(&NewEvent::new("t", b"\0\0p", Codec::Bytes), "id", &identity);
+    assert!(parse(&record));
+    (record[42], record[44]) = (record[42] | 1 << 3, 1);
+    reseal(&mut record, 1);
+    assert!(!parse(&record), "tags announced, none there");
+}
