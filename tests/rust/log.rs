@@ -8,17 +8,21 @@
     reason = "a test that breaks off has failed, which is what it is for"
 )]
 
+#[path = "log/dictionary.rs"]
+mod dictionary;
 #[path = "log/keeping.rs"]
 mod keeping;
 #[path = "log/refusals.rs"]
 mod refusals;
+#[path = "log/stats.rs"]
+mod stats;
 mod support;
 
 use std::sync::Arc;
 
 use _core::{
     clock::ManualClock,
-    config::{Expected, Options, Patience},
+    config::{Expected, Keeper, Options, Patience},
     error::Error,
     format::{Codec, NewEvent},
     log::{Location, Log},
@@ -184,39 +188,20 @@ fn a_record_larger_than_the_first_segments_is_taken_and_beyond_the_limit_refused
 fn a_segment_ends_at_the_utc_day() {
     let dir = Dir::new();
     let time = clock();
-    let log = Log::open(Location::Directory(dir.path()), small(), time.clone()).unwrap();
+    let options = Options { keeper: Keeper::Manual, ..small() };
+    let log = Log::open(Location::Directory(dir.path()), options, time.clone()).unwrap();
+    // An empty segment is of the day of its first record, however long it has waited.
+    time.advance(DAY_NS);
     append(&log, "t", None, "1");
     time.advance(DAY_NS);
+    let event = NewEvent::new("t", b"2", Codec::Json);
+    assert!(matches!(log.append(&event, Patience::Try), Err(Error::WouldBlock)), "no segment is ready");
     append(&log, "t", None, "2");
     append(&log, "t", None, "3");
     time.advance(-DAY_NS);
     append(&log, "t", None, "4");
     let firsts: Vec<u64> = log.stats().unwrap().segments.iter().map(|segment| segment.first_seq).collect();
     assert_eq!(firsts, [0, 1]);
-}
-
-#[test]
-fn dictionary_overflow_and_long_texts_stand_inline() {
-    let dir = Dir::new();
-    let log = open(&dir, Options { segment_bytes: 1 << 22, ..small() });
-    let long_source = "l".repeat(255);
-    for number in 0..4200 {
-        let event_type = format!("type-{number}");
-        let event = NewEvent {
-            source: &long_source,
-            tags: &[(&event_type, "v")],
-            ..NewEvent::new(&event_type, b"1", Codec::Json)
-        };
-        log.append(&event, Patience::Wait).unwrap();
-    }
-    let events = read_all(&log, Query::default());
-    for (event, number) in events.iter().zip(0..) {
-        let view = event.view().unwrap();
-        assert_eq!(view.event_type, format!("type-{number}"));
-        assert_eq!(view.source, long_source);
-        assert_eq!(view.tags().next().unwrap().0, format!("type-{number}"));
-    }
-    assert_eq!(events.len(), 4200);
 }
 
 #[test]
@@ -274,9 +259,22 @@ fn without_a_disk_the_oldest_segments_go() {
     }
     assert_eq!(log.durable_seq(), Some(4999));
     assert!(log.first_seq() > 3000);
+    let sizes =
+        |log: &Log| log.stats().unwrap().segments.iter().map(|one| one.file_bytes).collect::<Vec<_>>();
+    assert_eq!(sizes(&log), [256 << 10; 4]);
     let events = read_all(&log, Query::default());
     assert_eq!(events.len() as u64, 5000 - log.first_seq());
     assert!(matches!(log.read(Query { after: Some(3), ..Query::default() }), Err(Error::Truncated { .. })));
+    // While segments grow, one that is new may take the place of several.
+    let options = Options { memory_bytes: 16 << 20, ..Options::default() };
+    let log = Log::open(Location::Memory, options, clock()).unwrap();
+    let payload = "x".repeat(100_000);
+    for _ in 0..200 {
+        append(&log, "t", Some("a"), &payload);
+        let total: u64 = sizes(&log).iter().sum();
+        assert!(total <= 16 << 20, "{total}");
+    }
+    assert_eq!(sizes(&log), [4 << 20; 4]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -332,4 +332,55 @@ fn an_opening_that_is_tried_again_keeps_one_copy_of_what_it_cuts_off() {
     let kept: Vec<_> =
         ram.image().into_iter().filter(|(path, ..)| path.starts_with("/log/quarantine")).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
+}
+
+/// A full disk is not asked for room at each pass, and says what is wrong until it has some.
+#[test]
+fn a_keeper_that_got_no_room_lets_a_moment_pass_before_it_asks_again() {
+    let ram = Ram::of(&Vec::new());
+    let (asked, is_full) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut disk = Meddled::new(Through(Arc::clone(&ram)));
+    let (count, full) = (Arc::clone(&asked), Arc::clone(&is_full));
+    disk.before_allocate = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        if full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    let log = open_on(Arc::new(disk), Path::new(ROOT), Mode::ReadWrite).unwrap();
+    is_full.store(true, Ordering::SeqCst);
+    asked.store(0, Ordering::SeqCst);
+    for _ in 0..5 {
+        log.keep();
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    let problem = log.stats().unwrap().problem.unwrap();
+    assert!(problem.contains("the disk is full"), "{problem}");
+    is_full.store(false, Ordering::SeqCst);
+    let payload = "x".repeat(1000);
+    while log.stats().unwrap().segments.len() < 2 {
+        append(&log, "t", Some("a"), &payload);
+    }
+    assert_eq!(log.stats().unwrap().problem, None);
+}
+
+/// Between the listing and the opening of its files a log may go on in another one: to the survey that one was missing.
+#[test]
+fn a_reader_that_opens_while_the_writer_rolls_looks_again() {
+    let ram = Ram::of(&Vec::new());
+    let log = open_with(&ram, manual()).unwrap();
+    append(&log, "t", Some("a"), "x");
+    let (before, rolled) = (AtomicBool::new(true), Arc::new(Mutex::new(Some(log))));
+    let writer = Arc::clone(&rolled);
+    let mut disk = Meddled::new(Through(Arc::clone(&ram)));
+    disk.before_open = Box::new(move |path| {
+        if path == segment_file(1) && before.swap(false, Ordering::SeqCst) {
+            let log = writer.lock().unwrap();
+            let payload = "x".repeat(1000);
+            while log.as_ref().unwrap().stats().unwrap().segments.len() < 2 {
+                append(log.as_ref().unwrap(), "t", Some("a"), &payload);
+            }
+        }
+    });
+    let reader = open_on(Arc::new(disk), Path::new(ROOT), Mode::Read).unwrap();
+    let log = rolled.lock().unwrap().take().unwrap();
+    assert_eq!(reader.last_seq().unwrap(), log.last_seq().unwrap());
 }

@@ -88,3 +88,35 @@ fn a_segment_that_the_keeper_has_ready_is_the_next_one() {
     log.keep();
     assert_eq!(fill(1_500_000), (3, 1, 8 << 20));
 }
+
+/// The keeper has one spare ready, not one more at each pass.
+#[test]
+fn one_spare_is_enough() {
+    let dir = Dir::new();
+    let log = open(&dir, Options { keeper: Keeper::Manual, ..small() });
+    for _ in 0..3 {
+        log.keep();
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("segments")).unwrap().count(), 2);
+    assert_eq!(log.stats().unwrap().problem, None);
+}
+
+/// `none` says that nobody syncs, but for a segment that was left: its descriptor is not kept for ever.
+#[test]
+fn a_log_that_never_syncs_still_syncs_what_it_has_left() {
+    let dir = Dir::new();
+    let sync_interval = Duration::from_millis(1);
+    let log = open(&dir, Options { durability: Durability::None, sync_interval, ..small() });
+    append(&log, "t", None, "1");
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(log.durable_seq(), None);
+    let payload = "x".repeat(1000);
+    while log.stats().unwrap().roll_count == 0 {
+        append(&log, "t", None, &payload);
+    }
+    let start = Instant::now();
+    while log.durable_seq().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never");
+        thread::sleep(Duration::from_millis(1));
+    }
+}

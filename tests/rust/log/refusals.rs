@@ -1,9 +1,9 @@
 //! What an append refuses, and that it leaves nothing behind.
 
 use _core::{
-    config::{Expected, Patience},
+    config::{Expected, Keeper, Options, Patience},
     error::Error,
-    format::{Codec, NewEvent},
+    format::{Codec, NewEvent, names},
     log::Log,
 };
 
@@ -64,4 +64,22 @@ fn each_text_may_have_its_limit_and_no_byte_more() {
     let log = open(&dir, small());
     append(&log, "t", None, "1");
     assert!(matches!(refusal(&log, &with[0].1(256)), Error::Limit { .. }));
+}
+
+/// What went to pages whose file is gone is not acknowledged, and nothing after it.
+#[test]
+fn a_segment_that_is_cut_off_under_the_writer_poisons() {
+    let dir = Dir::new();
+    let log = open(&dir, Options { keeper: Keeper::Manual, ..small() });
+    append(&log, "t", None, "1");
+    let path = dir.path().join("segments").join(names::segment(1));
+    std::fs::File::options().write(true).open(path).unwrap().set_len(3 * 4096).unwrap();
+    let event = NewEvent::new("t", b"2", Codec::Json);
+    for _ in 0..2 {
+        let refused = log.append(&event, Patience::Wait);
+        assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
+        let refused = log.append_many(&[event; 2], Patience::Wait);
+        assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
+    }
+    assert!(log.sync().is_err() && log.close().is_err());
 }
