@@ -8,7 +8,8 @@ use _core::{
     config::{Keeper, MAX_SEGMENT_BYTES, Mode, Options, Patience},
     error::{Error, Result},
     format::{
-        Codec, Fixed, Identity, NewEvent, RecordFault, dictionary_record, dictionary_record_bytes,
+        Codec, Fixed, Identity, NewEvent, RECORD_FIXED_BYTES, RecordFault, dictionary_record,
+        dictionary_record_bytes, end_record,
         meta::{META_BYTES, Mark, Meta},
         names,
         segment::{
@@ -252,6 +253,25 @@ fn a_mark_that_knows_of_events_which_are_not_there_is_damage() {
     let mut image = young();
     change_meta(&mut image, |meta| meta.cut = Some(Mark { segment: 1, offset: 0, next_seq: 77 }));
     assert_refused(&image, &BOTH, "event 76 is said to be durable");
+}
+
+/// META names the newest segment as well; where it does not, the record before it does.
+#[test]
+fn a_file_that_an_end_record_names_is_there_or_in_quarantine() {
+    let identity = Identity { seq: 2, ts_ns: 0, aggregate_prev: None, aggregate_version: 0, epoch: 1 };
+    let mut record = [0; RECORD_FIXED_BYTES];
+    let word = end_record(&mut record, &identity, 2);
+    record[..4].copy_from_slice(&word.to_le_bytes());
+    let mut image = young();
+    let bytes = file(&mut image, SEGMENT);
+    let end = split_end(bytes);
+    bytes[end..end + RECORD_FIXED_BYTES].copy_from_slice(&record);
+    change_meta(&mut image, |meta| meta.clean = None);
+    assert_refused(&image, &BOTH, "the end record of segment 1 names it");
+    image.push(("/log/quarantine/0000000000000002.log".into(), 1, vec![1]));
+    for mode in BOTH {
+        assert_eq!(payloads(&read_all(&open(&Ram::of(&image), mode).unwrap(), Query::default())), ["0", "1"]);
+    }
 }
 
 #[test]

@@ -108,7 +108,12 @@ fn a_log_that_never_syncs_still_syncs_what_it_has_left() {
     let sync_interval = Duration::from_millis(1);
     let log = open(&dir, Options { durability: Durability::None, sync_interval, ..small() });
     append(&log, "t", None, "1");
-    thread::sleep(Duration::from_millis(100));
+    // The keeper is at work once there is a spare.
+    let segments = dir.path().join("segments");
+    while std::fs::read_dir(&segments).unwrap().count() < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(200));
     assert_eq!(log.durable_seq(), None);
     let payload = "x".repeat(1000);
     while log.stats().unwrap().roll_count == 0 {
