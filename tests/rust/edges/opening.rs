@@ -7,15 +7,17 @@ use _core::{
     error::Error,
     format::{
         names,
-        segment::{PAGE_BYTES, WATERMARK_BYTES, Watermark},
+        segment::{ENTRY_BYTES, ENTRY_OFFSET, Entry, PAGE_BYTES, WATERMARK_BYTES, Watermark},
     },
     log::Log,
+    scan::Query,
     vfs::{Filesystem, Vfs},
 };
 
 use super::{
     ROOT, manual, open_with, segment_file,
-    support::{append, ram::Ram},
+    support::{append, ram::Ram, read_all},
+    three_segments,
 };
 
 fn on(kind: Filesystem) -> Arc<Ram> {
@@ -171,5 +173,32 @@ fn a_left_over_goes_and_a_stray_file_stays_and_is_named() {
         for name in strays {
             assert!(ram.open(&Path::new(ROOT).join(name), false).is_ok(), "{name} is gone");
         }
+    }
+}
+
+/// Where the one before it ended, and at which event: both have to fit, or what is in it is not the log's.
+#[test]
+fn a_segment_whose_entry_does_not_fit_the_one_before_is_not_read() {
+    let (image, count) = three_segments();
+    let changes: [fn(&mut Entry); 3] =
+        [|entry| entry.prev_segment -= 1, |entry| entry.prev_end += 8, |entry| entry.first_seq += 1];
+    for (at, change) in [(3, changes[0]), (2, changes[1]), (3, changes[1]), (2, changes[2]), (3, changes[2])]
+    {
+        let mut image = image.clone();
+        let found = image.iter_mut().find(|(path, ..)| *path == segment_file(at)).unwrap();
+        let bytes = &mut found.2[ENTRY_OFFSET..ENTRY_OFFSET + ENTRY_BYTES];
+        let mut entry = Entry::decode(bytes.first_chunk().unwrap(), 1).unwrap().unwrap();
+        let first_seq = entry.first_seq;
+        change(&mut entry);
+        bytes.copy_from_slice(&entry.encode(1));
+        let ram = Ram::of(&image);
+        let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+        assert!(first_seq < count);
+        assert_eq!(read_all(&reader, Query::default()).len() as u64, first_seq, "{entry:?}");
+        let log = open_with(&ram, manual()).unwrap();
+        let cut = log.recovery().cut.clone().unwrap();
+        assert_eq!((cut.next_seq, cut.quarantine_files.len() as u64), (first_seq, 4 - at));
+        append(&log, "t", Some("a"), "afterwards");
+        assert_eq!(read_all(&log, Query::default()).len() as u64, first_seq + 1);
     }
 }
