@@ -38,6 +38,17 @@ fn durability_is_what_each_mode_says() {
     assert!(log.wait_durable(0, Some(Duration::from_secs(20))).unwrap());
 }
 
+/// Not only the first, which meets a keeper that has just begun.
+#[test]
+fn each_wish_for_a_sync_is_heard() {
+    let dir = Dir::new();
+    let log = open(&dir, Options { sync_interval: Duration::from_secs(3600), ..small() });
+    for seq in 0..3 {
+        append(&log, "t", None, "1");
+        assert!(log.wait_durable(seq, Some(Duration::from_secs(20))).unwrap(), "the wish for {seq}");
+    }
+}
+
 /// Nobody asks, nobody waits: the keeper looks by itself, and in a log that never syncs it is told.
 #[test]
 fn an_event_of_interval_becomes_durable_by_itself() {
