@@ -15,6 +15,8 @@ mod between;
 mod clean;
 #[path = "edges/forged.rs"]
 mod forged;
+#[path = "edges/keeper.rs"]
+mod keeper;
 #[path = "edges/living_on.rs"]
 mod living_on;
 #[path = "edges/opening.rs"]

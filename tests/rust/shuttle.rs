@@ -247,21 +247,6 @@ fn a_close_wakes_who_waits_for_what_never_comes() {
     });
 }
 
-/// A close waits for the keeper: what is left may be another writer's by then.
-#[test]
-fn nothing_is_written_after_a_close() {
-    explore("a close, a keeper at work", || {
-        let stage = Stage::new(Durability::Interval);
-        stage.append(Durability::Interval).unwrap();
-        stage.log.close().unwrap();
-        stage.disk.is_left.store(true, Ordering::SeqCst);
-        for _ in 0..100 {
-            thread::yield_now();
-        }
-        assert_eq!(stage.log.poisoned(), None, "a keeper that touched it died of that");
-    });
-}
-
 /// The keeper dies in the middle of a pass: that poisons, and poison wakes.
 #[test]
 fn a_keeper_that_dies_leaves_nobody_waiting() {

@@ -38,8 +38,6 @@ pub struct Witness {
     pub fail_syncs: Arc<AtomicBool>,
     /// Whoever syncs dies of it, as of a defect.
     pub die_in_syncs: Arc<AtomicBool>,
-    /// The log was closed: from now on its files may be another writer's, and nobody here touches them.
-    pub is_left: Arc<AtomicBool>,
     /// Lets others run.
     turn: fn(),
 }
@@ -53,7 +51,6 @@ impl Witness {
             kept: Kept::default(),
             fail_syncs,
             die_in_syncs,
-            is_left: Arc::default(),
             turn,
         })
     }
@@ -70,8 +67,8 @@ impl Witness {
 
     fn file(&self, number: usize, inner: Arc<dyn File>) -> Arc<dyn File> {
         let (kept, fail_syncs) = (Arc::clone(&self.kept), Arc::clone(&self.fail_syncs));
-        let (die_in_syncs, is_left) = (Arc::clone(&self.die_in_syncs), Arc::clone(&self.is_left));
-        Arc::new(WitnessFile { number, inner, kept, fail_syncs, die_in_syncs, is_left, turn: self.turn })
+        let die_in_syncs = Arc::clone(&self.die_in_syncs);
+        Arc::new(WitnessFile { number, inner, kept, fail_syncs, die_in_syncs, turn: self.turn })
     }
 }
 
@@ -111,7 +108,6 @@ impl Vfs for Witness {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        assert!(!self.is_left.load(Ordering::SeqCst), "a file is made after the close");
         let inner = self.inner.create(path)?;
         let mut numbers = self.numbers.lock().unwrap();
         let number = numbers.len();
@@ -157,7 +153,6 @@ struct WitnessFile {
     kept: Kept,
     fail_syncs: Arc<AtomicBool>,
     die_in_syncs: Arc<AtomicBool>,
-    is_left: Arc<AtomicBool>,
     turn: fn(),
 }
 
@@ -192,7 +187,6 @@ impl File for WitnessFile {
     }
 
     fn write_at(&self, offset: u64, source: &[u8]) -> io::Result<()> {
-        assert!(!self.is_left.load(Ordering::SeqCst), "a write after the close");
         if self.is_segment()? {
             self.check_watermark(offset, source);
         }
@@ -204,7 +198,6 @@ impl File for WitnessFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        assert!(!self.is_left.load(Ordering::SeqCst), "a sync after the close");
         if self.fail_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("injected EIO"));
         }
