@@ -275,6 +275,13 @@ fn a_file_that_an_end_record_names_is_there_or_in_quarantine() {
 }
 
 #[test]
+fn segments_without_a_meta_are_no_new_log() {
+    let mut image = young();
+    image.retain(|(path, ..)| !path.ends_with("META"));
+    assert_refused(&image, &BOTH, "META is missing");
+}
+
+#[test]
 fn a_meta_of_an_earlier_epoch_than_a_segment_is_damage() {
     let mut image = young();
     change_meta(&mut image, |meta| (meta.epoch, meta.clean) = (0, None));
