@@ -36,12 +36,12 @@ fn texts_beyond_the_limit_of_a_dictionary_stand_inline() {
 fn long_texts_stand_inline_and_are_counted_before_they_are_written() {
     let dir = Dir::new();
     let log = open(&dir, small());
-    let long = "l".repeat(255);
+    let text = "l".repeat(255);
     let event = NewEvent {
-        source: &long,
-        schema_version: Some(&long),
-        tags: &[(&long, "v")],
-        ..NewEvent::new(&long, b"1", Codec::Json)
+        source: &text,
+        schema_version: Some(&text),
+        tags: &[(&text, "v")],
+        ..NewEvent::new(&text, b"1", Codec::Json)
     };
     for number in 0..200 {
         if number % 3 == 0 {
@@ -53,7 +53,7 @@ fn long_texts_stand_inline_and_are_counted_before_they_are_written() {
     assert_eq!(events.len(), 200 + 2 * 67);
     for event in &events {
         let view = event.view().unwrap();
-        assert_eq!((view.event_type, view.source, view.schema_version), (&*long, &*long, Some(&*long)));
-        assert_eq!((view.tags().collect::<Vec<_>>(), event.names.count()), (vec![(&*long, "v")], 0));
+        assert_eq!((view.event_type, view.source, view.schema_version), (&*text, &*text, Some(&*text)));
+        assert_eq!((view.tags().collect::<Vec<_>>(), event.names.count()), (vec![(&*text, "v")], 0));
     }
 }

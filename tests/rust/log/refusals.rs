@@ -38,17 +38,18 @@ fn an_event_without_type_or_with_an_empty_id_is_refused() {
 
 #[test]
 fn each_text_may_have_its_limit_and_no_byte_more() {
-    let long = "x".repeat(65_536);
+    let texts = "x".repeat(65_536);
+    let text = |bytes: usize| texts.get(..bytes).unwrap();
     let many = vec![("k", "v"); 1025];
     let sound = NewEvent::new("t", b"1", Codec::Json);
     let with: [(usize, Made<'_>); 8] = [
-        (255, &|bytes| NewEvent { event_type: &long[..bytes], ..sound }),
-        (255, &|bytes| NewEvent { source: &long[..bytes], ..sound }),
-        (255, &|bytes| NewEvent { schema_version: Some(&long[..bytes]), ..sound }),
-        (1024, &|bytes| NewEvent { event_id: Some(&long[..bytes]), ..sound }),
-        (1024, &|bytes| NewEvent { aggregate_id: Some(&long[..bytes]), ..sound }),
-        (1024, &|bytes| NewEvent { correlation_id: Some(&long[..bytes]), ..sound }),
-        (1024, &|bytes| NewEvent { causation_id: Some(&long[..bytes]), ..sound }),
+        (255, &|bytes| NewEvent { event_type: text(bytes), ..sound }),
+        (255, &|bytes| NewEvent { source: text(bytes), ..sound }),
+        (255, &|bytes| NewEvent { schema_version: Some(text(bytes)), ..sound }),
+        (1024, &|bytes| NewEvent { event_id: Some(text(bytes)), ..sound }),
+        (1024, &|bytes| NewEvent { aggregate_id: Some(text(bytes)), ..sound }),
+        (1024, &|bytes| NewEvent { correlation_id: Some(text(bytes)), ..sound }),
+        (1024, &|bytes| NewEvent { causation_id: Some(text(bytes)), ..sound }),
         (1024, &|count| NewEvent { tags: &many[..count], ..sound }),
     ];
     for (limit, event) in with {
@@ -57,7 +58,7 @@ fn each_text_may_have_its_limit_and_no_byte_more() {
             if (got, told) == (limit as u64 + 1, limit as u64)));
     }
     for (key_bytes, value_bytes, is_fine) in [(255, 65_535, true), (256, 1, false), (1, 65_536, false)] {
-        let tags = [(&long[..key_bytes], &long[..value_bytes])];
+        let tags = [(text(key_bytes), text(value_bytes))];
         assert_eq!(NewEvent { tags: &tags, ..sound }.check().is_ok(), is_fine);
     }
     let dir = Dir::new();
