@@ -352,7 +352,7 @@ impl Walk {
         let text = dictionary_text(record)?;
         match self.position.names.get(number) {
             Some(known) if known == text => Ok(()),
-            None if number == self.position.names.len() => {
+            None if number == self.position.names.count() => {
                 let is_stored = Arc::make_mut(&mut self.position.names).push(text);
                 if is_stored { Ok(()) } else { Err(RecordFault::Content("its dictionary is too large")) }
             }

@@ -26,14 +26,8 @@ pub struct Names {
 impl Names {
     /// How many numbers have a text.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count
-    }
-
-    /// Whether no number has one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     /// The text of `number`.

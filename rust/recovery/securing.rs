@@ -68,7 +68,7 @@ fn keep_tail(place: &Place, survey: &Survey, mut files: Vec<String>) -> Result<O
     if let Some(last) = survey.segments.last() {
         let beyond = bytes_beyond(place, last, survey.end.offset as u64)?;
         if !beyond.is_empty() && !is_planted(Bug::QuarantineSkipped) {
-            quarantined_bytes += beyond.len() as u64;
+            quarantined_bytes = beyond.len() as u64;
             let tail = place.quarantine_tail(last.header.number, survey.end.offset as u64, &beyond)?;
             files.insert(0, tail);
         }

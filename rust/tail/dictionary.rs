@@ -34,7 +34,7 @@ impl Dictionary {
     /// What a walk learnt of the segment.
     pub fn of(names: &Names) -> Self {
         let numbers = names.iter().zip(0..).map(|(text, number)| (Box::from(text), number)).collect();
-        Self { numbers, count: names.len() }
+        Self { numbers, count: names.count() }
     }
 
     /// The number of `text`, or [`INLINE`].

@@ -11,6 +11,9 @@ use uuid::Builder;
 use crate::error::{Error, Result};
 
 const NS_PER_MS: i64 = 1_000_000;
+/// The highest of the base's bits that an id keeps next to each other (above stand those of the variant). It begins as
+/// zero, so that counting up within a millisecond does not wrap.
+const FREE_BIT: u128 = 1 << 61;
 
 #[derive(Debug)]
 pub(super) struct IdMaker {
@@ -34,8 +37,7 @@ impl IdMaker {
             self.base = self.base.wrapping_add(1);
         } else {
             self.millisecond = millisecond;
-            // The top bit is left free, so that counting up within a millisecond does not wrap.
-            self.base = self.random.u128(..) >> 1;
+            self.base = self.random.u128(..) & !FREE_BIT;
         }
         let mut random = [0; 10];
         for (target, byte) in random.iter_mut().rev().zip(self.base.to_le_bytes()) {

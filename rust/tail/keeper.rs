@@ -75,8 +75,7 @@ impl Signal {
         let is_idle = |wants: &mut Wants| !(wants.sync || wants.spare || wants.stop);
         let waited = self.changed.wait_timeout_while(wants, interval, is_idle);
         let mut wants = waited.map_or_else(|broken| broken.into_inner().0, |(guard, _timed_out)| guard);
-        let stop = wants.stop;
-        std::mem::replace(&mut *wants, Wants { stop, ..Wants::default() })
+        std::mem::take(&mut *wants)
     }
 }
 

@@ -292,10 +292,8 @@ impl Tail {
                 }
                 Ok(())
             }
-            Durability::Group if self.options.keeper == Keeper::Thread => {
-                self.wait_durable(seq, None).map(|_durable| ())
-            }
-            Durability::Group | Durability::Always => self.sync_through(seq),
+            Durability::Group => self.wait_durable(seq, None).map(|_durable| ()),
+            Durability::Always => self.sync_through(seq),
         }
     }
 

@@ -11,8 +11,12 @@
 
 #[path = "edges/between.rs"]
 mod between;
+#[path = "edges/clean.rs"]
+mod clean;
 #[path = "edges/forged.rs"]
 mod forged;
+#[path = "edges/keeper.rs"]
+mod keeper;
 #[path = "edges/living_on.rs"]
 mod living_on;
 #[path = "edges/opening.rs"]

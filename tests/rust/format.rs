@@ -12,6 +12,8 @@
 
 #[path = "format/allocation.rs"]
 mod allocation;
+#[path = "format/dictionary.rs"]
+mod dictionary;
 #[path = "format/document.rs"]
 mod document;
 #[path = "format/examples.rs"]
@@ -20,6 +22,8 @@ mod examples;
 mod given;
 #[path = "format/headers.rs"]
 mod headers;
+#[path = "format/names.rs"]
+mod names;
 #[path = "format/page.rs"]
 mod page;
 #[path = "format/records.rs"]

@@ -8,19 +8,27 @@
     reason = "a test that breaks off has failed, which is what it is for"
 )]
 
+#[path = "log/dictionary.rs"]
+mod dictionary;
+#[path = "log/keeping.rs"]
+mod keeping;
+#[path = "log/refusals.rs"]
+mod refusals;
+#[path = "log/stats.rs"]
+mod stats;
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use _core::{
     clock::ManualClock,
-    config::{Durability, Expected, Options, Patience},
+    config::{Expected, Keeper, Options, Patience},
     error::{Conflict, Error},
     format::{Codec, NewEvent},
     log::{Location, Log},
     scan::Query,
 };
-use support::{Dir, append, clock, open, payloads, read_all, seqs, small, tick};
+use support::{Dir, append, clock, open, payloads, read_all, seqs, small};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -176,45 +184,29 @@ fn a_record_larger_than_the_first_segments_is_taken_and_beyond_the_limit_refused
     // What the error calls the limit is the truth: a record of just that size is taken.
     let just_fitting = vec![b'7'; usize::try_from(limit).unwrap() - 48 - 16 - 56];
     log.append(&NewEvent::new("large", &just_fitting, Codec::Bytes), Patience::Wait).unwrap();
+    // It leaves room for the end record, which ends where the file does.
+    append(&log, "small", None, "4");
+    assert_eq!(seqs(&read_all(&log, Query::default())), [0, 1, 2, 3, 4]);
 }
 
 #[test]
 fn a_segment_ends_at_the_utc_day() {
     let dir = Dir::new();
     let time = clock();
-    let log = Log::open(Location::Directory(dir.path()), small(), time.clone()).unwrap();
+    let options = Options { keeper: Keeper::Manual, ..small() };
+    let log = Log::open(Location::Directory(dir.path()), options, time.clone()).unwrap();
+    // An empty segment is of the day of its first record, however long it has waited.
+    time.advance(DAY_NS);
     append(&log, "t", None, "1");
     time.advance(DAY_NS);
+    let event = NewEvent::new("t", b"2", Codec::Json);
+    assert!(matches!(log.append(&event, Patience::Try), Err(Error::WouldBlock)), "no segment is ready");
     append(&log, "t", None, "2");
     append(&log, "t", None, "3");
     time.advance(-DAY_NS);
     append(&log, "t", None, "4");
     let firsts: Vec<u64> = log.stats().unwrap().segments.iter().map(|segment| segment.first_seq).collect();
     assert_eq!(firsts, [0, 1]);
-}
-
-#[test]
-fn dictionary_overflow_and_long_texts_stand_inline() {
-    let dir = Dir::new();
-    let log = open(&dir, Options { segment_bytes: 1 << 22, ..small() });
-    let long_source = "l".repeat(255);
-    for number in 0..4200 {
-        let event_type = format!("type-{number}");
-        let event = NewEvent {
-            source: &long_source,
-            tags: &[(&event_type, "v")],
-            ..NewEvent::new(&event_type, b"1", Codec::Json)
-        };
-        log.append(&event, Patience::Wait).unwrap();
-    }
-    let events = read_all(&log, Query::default());
-    for (event, number) in events.iter().zip(0..) {
-        let view = event.view().unwrap();
-        assert_eq!(view.event_type, format!("type-{number}"));
-        assert_eq!(view.source, long_source);
-        assert_eq!(view.tags().next().unwrap().0, format!("type-{number}"));
-    }
-    assert_eq!(events.len(), 4200);
 }
 
 #[test]
@@ -263,30 +255,6 @@ fn a_reader_follows_rolls_and_the_next_writer() {
 }
 
 #[test]
-fn durability_is_what_each_mode_says() {
-    for (mode, is_durable_at_once) in [
-        (Durability::None, false),
-        (Durability::Interval, false),
-        (Durability::Group, true),
-        (Durability::Always, true),
-    ] {
-        let dir = Dir::new();
-        let options = Options { durability: mode, sync_interval: Duration::from_secs(3600), ..small() };
-        let log = open(&dir, options);
-        assert_eq!(log.durable_seq(), None);
-        let appended = append(&log, "t", None, "1");
-        log.settle(&appended, None).unwrap();
-        assert_eq!(log.durable_seq().is_some(), is_durable_at_once, "{mode:?}");
-        assert_eq!(log.sync().unwrap(), Some(0));
-        assert_eq!(log.durable_seq(), Some(0));
-    }
-    let dir = Dir::new();
-    let log = open(&dir, Options { sync_interval: Duration::from_millis(1), ..small() });
-    append(&log, "t", None, "1");
-    assert!(log.wait_durable(0, Some(Duration::from_secs(20))).unwrap());
-}
-
-#[test]
 fn without_a_disk_the_oldest_segments_go() {
     let options = Options { memory_bytes: 1 << 20, ..Options::default() };
     let log = Log::open(Location::Memory, options, clock()).unwrap();
@@ -296,9 +264,22 @@ fn without_a_disk_the_oldest_segments_go() {
     }
     assert_eq!(log.durable_seq(), Some(4999));
     assert!(log.first_seq() > 3000);
+    let sizes =
+        |log: &Log| log.stats().unwrap().segments.iter().map(|one| one.file_bytes).collect::<Vec<_>>();
+    assert_eq!(sizes(&log), [256 << 10; 4]);
     let events = read_all(&log, Query::default());
     assert_eq!(events.len() as u64, 5000 - log.first_seq());
     assert!(matches!(log.read(Query { after: Some(3), ..Query::default() }), Err(Error::Truncated { .. })));
+    // While segments grow, one that is new may take the place of several.
+    let options = Options { memory_bytes: 16 << 20, ..Options::default() };
+    let log = Log::open(Location::Memory, options, clock()).unwrap();
+    let payload = "x".repeat(100_000);
+    for _ in 0..200 {
+        append(&log, "t", Some("a"), &payload);
+        let total: u64 = sizes(&log).iter().sum();
+        assert!(total <= 16 << 20, "{total}");
+    }
+    assert_eq!(sizes(&log), [4 << 20; 4]);
 }
 
 #[test]
@@ -350,19 +331,19 @@ fn many_threads_append_in_one_order() {
 #[test]
 fn made_ids_are_distinct_and_ordered() {
     let dir = Dir::new();
-    let log = Log::open(
-        Location::Directory(dir.path()),
-        small(),
-        Arc::new(ManualClock::new(1_700_000_000_000_000_000)),
-    )
-    .unwrap();
-    let mut ids: Vec<String> = (0..1000).map(|_| append(&log, "t", None, "1").event_id.to_string()).collect();
-    tick(&log);
+    let time = Arc::new(ManualClock::new(1_700_000_000_000_000_000));
+    let log = Log::open(Location::Directory(dir.path()), small(), time.clone()).unwrap();
+    let id = |_| append(&log, "t", None, "1").event_id.to_string();
+    let mut ids: Vec<String> = (0..1000).map(id).collect();
     let in_order = ids.clone();
     ids.sort();
     ids.dedup();
     assert_eq!(ids, in_order);
     assert_eq!(ids[0].as_bytes()[14], b'7');
+    // Each millisecond begins in the lower half of its ids, so that none of them wraps.
+    for id in (0..64).inspect(|_| time.advance(1_000_000)).map(id) {
+        assert!(matches!(id.as_bytes()[19], b'8' | b'9'), "{id}");
+    }
 }
 
 #[test]

@@ -1,17 +1,23 @@
 //! What an opening says: of the file system it is asked to trust, and of what it found.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use _core::{
-    config::{Mode, Options},
+    config::{Durability, Keeper, Mode, Options},
     error::Error,
+    format::{
+        names,
+        segment::{ENTRY_BYTES, ENTRY_OFFSET, Entry, PAGE_BYTES, WATERMARK_BYTES, Watermark},
+    },
     log::Log,
-    vfs::Filesystem,
+    scan::Query,
+    vfs::{Filesystem, Vfs},
 };
 
 use super::{
-    manual, open_with, segment_file,
-    support::{append, ram::Ram},
+    ROOT, manual, open_with, segment_file,
+    support::{append, ram::Ram, read_all},
+    three_segments,
 };
 
 fn on(kind: Filesystem) -> Arc<Ram> {
@@ -71,6 +77,8 @@ fn an_opening_reports_what_it_found_and_did() {
     let log = open_with(&ram, manual()).unwrap();
     assert_eq!(report(&log), (false, false, 2, 3, Some(1)));
     assert_eq!((&log.recovery().removed_spares[..], &log.recovery().cut), (&[2][..], &None));
+    let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+    assert_eq!(report(&reader), (false, false, 2, 3, Some(2)));
     log.close().unwrap();
     let log = open_with(&ram, manual()).unwrap();
     assert_eq!(report(&log), (false, true, 2, 3, Some(2)));
@@ -97,5 +105,100 @@ fn a_segment_without_events_whose_entry_is_damaged_is_not_stepped_over() {
             let refused = open_with(&damaged, Options { mode, ..manual() }).err();
             assert!(matches!(refused, Some(Error::Corrupt { .. })), "byte {byte} {mode:?}: {refused:?}");
         }
+    }
+}
+
+/// Before each sync the result of the one before it is written down, in the one and the other page by turns (R16): who dies
+/// later leaves a bound below which nothing may be missing.
+#[test]
+fn each_sync_writes_down_what_the_one_before_it_made_durable() {
+    let ram = Ram::of(&Vec::new());
+    let log = open_with(&ram, manual()).unwrap();
+    for _ in 0..4 {
+        append(&log, "t", None, "1");
+        log.sync().unwrap();
+    }
+    log.abandon();
+    let file = ram.open(&segment_file(1), false).unwrap();
+    let marks = [PAGE_BYTES, 2 * PAGE_BYTES].map(|offset| {
+        let mut bytes = [0; WATERMARK_BYTES];
+        file.read_at(offset as u64, &mut bytes).unwrap();
+        let mark = Watermark::decode(&bytes).unwrap();
+        (mark.generation, mark.durable_seq)
+    });
+    // The first sync had none before it, and wrote down that nothing was there.
+    assert_eq!(marks, [(4, Some(2)), (3, Some(1))]);
+    let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+    assert_eq!((reader.durable_seq(), reader.recovery().watermark_seq), (Some(2), Some(2)));
+}
+
+/// In a forked child: its syncs are the parent's business.
+#[test]
+fn an_abandoned_handle_makes_nothing_durable_and_says_so() {
+    for keeper in [Keeper::Manual, Keeper::Thread] {
+        let log =
+            open_with(&Ram::of(&Vec::new()), Options { durability: Durability::None, keeper, ..manual() })
+                .unwrap();
+        let appended = append(&log, "t", None, "1");
+        log.abandon();
+        assert!(matches!(log.settle(&appended, Some(Durability::Always)), Err(Error::Closed { .. })));
+        assert_eq!(log.durable_seq(), None);
+        log.close().unwrap();
+        assert_eq!(log.durable_seq(), None);
+    }
+}
+
+/// What an interrupted preparation left is ours to remove; what somebody else put there is not.
+#[test]
+fn a_left_over_goes_and_a_stray_file_stays_and_is_named() {
+    let ram = Ram::of(&Vec::new());
+    open_with(&ram, manual()).unwrap().close().unwrap();
+    let left_over = Path::new(ROOT).join("segments").join(names::prepared(9));
+    let strays = ["notes.txt", "segments/7.log", "segments/backup.tmp"];
+    for is_clean in [true, false] {
+        for path in strays.map(|name| Path::new(ROOT).join(name)).iter().chain([&left_over]) {
+            ram.create(path).unwrap().allocate(1).unwrap();
+        }
+        for mode in [Mode::Read, Mode::ReadWrite] {
+            let log = open_with(&ram, Options { mode, ..manual() }).unwrap();
+            assert_eq!(
+                (log.recovery().clean, &log.recovery().stray_files[..]),
+                (is_clean, &strays.map(String::from)[..])
+            );
+            if mode == Mode::ReadWrite {
+                log.abandon();
+            }
+        }
+        assert!(ram.open(&left_over, false).is_err());
+        for name in strays {
+            assert!(ram.open(&Path::new(ROOT).join(name), false).is_ok(), "{name} is gone");
+        }
+    }
+}
+
+/// Where the one before it ended, and at which event: both have to fit, or what is in it is not the log's.
+#[test]
+fn a_segment_whose_entry_does_not_fit_the_one_before_is_not_read() {
+    let (image, count) = three_segments();
+    let changes: [fn(&mut Entry); 3] =
+        [|entry| entry.prev_segment -= 1, |entry| entry.prev_end += 8, |entry| entry.first_seq += 1];
+    for (at, change) in [(3, changes[0]), (2, changes[1]), (3, changes[1]), (2, changes[2]), (3, changes[2])]
+    {
+        let mut image = image.clone();
+        let found = image.iter_mut().find(|(path, ..)| *path == segment_file(at)).unwrap();
+        let bytes = &mut found.2[ENTRY_OFFSET..ENTRY_OFFSET + ENTRY_BYTES];
+        let mut entry = Entry::decode(bytes.first_chunk().unwrap(), 1).unwrap().unwrap();
+        let first_seq = entry.first_seq;
+        change(&mut entry);
+        bytes.copy_from_slice(&entry.encode(1));
+        let ram = Ram::of(&image);
+        let reader = open_with(&ram, Options { mode: Mode::Read, ..manual() }).unwrap();
+        assert!(first_seq < count);
+        assert_eq!(read_all(&reader, Query::default()).len() as u64, first_seq, "{entry:?}");
+        let log = open_with(&ram, manual()).unwrap();
+        let cut = log.recovery().cut.clone().unwrap();
+        assert_eq!((cut.next_seq, cut.quarantine_files.len() as u64), (first_seq, 4 - at));
+        append(&log, "t", Some("a"), "afterwards");
+        assert_eq!(read_all(&log, Query::default()).len() as u64, first_seq + 1);
     }
 }

@@ -1,8 +1,8 @@
 //! Records: what was encoded comes back, and nothing else passes for a record.
 
 use _core::format::{
-    Codec, Fixed, INLINE, Identity, Kind, Names, RecordFault, RecordView, SchemaCheck, dictionary_record,
-    dictionary_record_bytes, dictionary_text, split_commit_word,
+    Codec, Fixed, INLINE, Identity, Kind, Names, NewEvent, RecordFault, RecordView, SchemaCheck,
+    dictionary_record, dictionary_record_bytes, dictionary_text, split_commit_word,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -10,7 +10,7 @@ use crate::{
     allocation::allocating_nothing,
     cases,
     given::{Given, given, small},
-    support::forge::reseal,
+    support::forge::{event, reseal},
 };
 
 /// What a reader makes of the bytes at a place where a record may begin.
@@ -232,4 +232,64 @@ proptest! {
         }
         prop_assert!(read(&bytes, given.identity.epoch).is_ok());
     }
+}
+
+/// A forger may seal any length; a record begins and ends on a boundary of eight, and has its fixed part.
+#[test]
+fn a_sealed_record_of_an_impossible_length_is_refused() {
+    for bytes in 8..200 {
+        let mut record = vec![0; bytes];
+        let word = (1 << 28) | u32::try_from(bytes).unwrap();
+        record[..4].copy_from_slice(&word.to_le_bytes());
+        reseal(&mut record, 1);
+        let is_possible = bytes >= 48 && bytes % 8 == 0;
+        let expected = if is_possible { None } else { Some(RecordFault::Length(bytes)) };
+        assert_eq!(Fixed::check(&record, 1).err(), expected, "{bytes} bytes");
+    }
+}
+
+/// An event fills its record: behind it stand zeros, fewer than eight; and it has a type.
+#[test]
+fn a_sealed_event_that_is_loose_or_has_no_type_is_refused() {
+    let identity = Identity { seq: 1, ts_ns: 1, aggregate_prev: None, aggregate_version: 0, epoch: 1 };
+    let names = Names::default();
+    let parse = |record: &[u8]| RecordView::parse(record, Fixed::check(record, 1).unwrap(), &names).is_ok();
+    let sealed = |event_type: &str, padding: &[u8]| {
+        // Without padding of its own: 48 fixed, 2 + 2 of the id, 2 of the type's length.
+        let payload = vec![b'p'; 8 - (48 + 4 + 2 + event_type.len()) % 8];
+        let mut record = event(&NewEvent::new(event_type, &payload, Codec::Bytes), "id", &identity);
+        record.extend(padding);
+        let word = (1 << 28) | u32::try_from(record.len()).unwrap();
+        record[..4].copy_from_slice(&word.to_le_bytes());
+        reseal(&mut record, 1);
+        record
+    };
+    assert!(parse(&sealed("t", &[])));
+    assert!(!parse(&sealed("t", &[0; 8])), "eight zeros too many");
+    assert!(!parse(&sealed("", &[])), "an event without a type");
+    let mut padded = event(&NewEvent::new("t", b"", Codec::Bytes), "id", &identity);
+    assert!(parse(&padded));
+    *padded.last_mut().unwrap() = 1;
+    reseal(&mut padded, 1);
+    assert!(!parse(&padded), "padding that is not zero");
+}
+
+/// The flag of tags and their number say the same, and there are no more than the limit.
+#[test]
+fn a_sealed_event_without_the_tags_it_announces_or_with_too_many_is_refused() {
+    let identity = Identity { seq: 1, ts_ns: 1, aggregate_prev: None, aggregate_version: 0, epoch: 1 };
+    let names = Names::default();
+    let parse = |record: &[u8]| RecordView::parse(record, Fixed::check(record, 1).unwrap(), &names).is_ok();
+    for (count, is_fine) in [(1, true), (1024, true), (1025, false)] {
+        let tags = vec![("k", "v"); count];
+        let record =
+            event(&NewEvent { tags: &tags, ..NewEvent::new("t", b"p", Codec::Bytes) }, "id", &identity);
+        assert_eq!(parse(&record), is_fine, "{count} tags");
+    }
+    // Two zeros of the payload become the number of tags.
+    let mut record = event(&NewEvent::new("t", b"\0\0p", Codec::Bytes), "id", &identity);
+    assert!(parse(&record));
+    (record[42], record[44]) = (record[42] | 1 << 3, 1);
+    reseal(&mut record, 1);
+    assert!(!parse(&record), "tags announced, none there");
 }

@@ -6,7 +6,10 @@ use std::path::Path;
 use _core::{
     config::Mode,
     error::Error,
-    vfs::simulated::{Crash, Fault, Loss, Operation},
+    vfs::{
+        Vfs,
+        simulated::{Crash, Fault, Loss, Operation},
+    },
 };
 
 use super::{
@@ -74,6 +77,36 @@ fn a_change_of_meta_that_fails_behind_another_one_leaves_a_whole_copy() {
                     after.least = 0;
                     after.open_and_judge();
                 }
+            }
+        }
+    }
+}
+
+/// A directory that cannot be listed is no empty one: to a reader its log was missing, and a writer could have begun another.
+#[test]
+fn what_cannot_be_listed_is_not_taken_for_no_log() {
+    let world = World::new(3);
+    assert!(matches!(world.open_on(&world.disk, Mode::Read).err(), Some(Error::Missing { .. })));
+    world.open_on(&world.disk, Mode::ReadWrite).unwrap().close().unwrap();
+    world.disk.unlink(&Path::new(ROOT).join("META")).unwrap();
+    for mode in [Mode::Read, Mode::ReadWrite] {
+        for skip in 0.. {
+            world.disk.fail(Fault {
+                on: Some(Operation::Read),
+                skip,
+                errno: 5,
+                lasts: true,
+                leaves: Loss::DropAll,
+            });
+            let refused = world.open_on(&world.disk, mode).err();
+            let is_struck = !world.disk.heal().is_empty();
+            match refused {
+                Some(Error::Io { .. }) => assert!(is_struck),
+                Some(Error::Corrupt { .. }) => {}
+                other => panic!("read {skip}: {other:?}"),
+            }
+            if !is_struck {
+                break;
             }
         }
     }
