@@ -1,6 +1,7 @@
 """`aresbus subscriptions` and `aresbus parked`: what is set aside can be seen, tried again and given up from outside."""
 
 import json
+from pathlib import Path
 
 import pytest
 from aresbus import read_acts
@@ -65,7 +66,6 @@ def test_it_is_refused_while_the_subscription_runs_and_for_an_unknown_name(log, 
         async with make_bus(log) as bus:
             bus.subscribe("risk_alert", print, name="desk")
             assert main(["parked", "drop", log, "--name", "desk"]) == 2
-            capsys.readouterr()
             assert main(["parked", log]) == 1, "looking is always allowed"
 
     run(act())
@@ -73,3 +73,22 @@ def test_it_is_refused_while_the_subscription_runs_and_for_an_unknown_name(log, 
     assert main(["parked", "drop", log, "--name", "nobody"]) == 2
     assert main(["parked", log, "--name", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+def test_verify_looks_into_subscriptions_and_schemas(log, capsys):
+    assert main(["verify", log, "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)["checked"]
+    assert sum("/subscriptions/" in path for path in checked) == 1
+    recorded = next(Path(log, "schemas").iterdir())
+    damaged = bytearray(recorded.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    recorded.write_bytes(damaged)
+    assert main(["verify", log]) == 1
+    assert "schema" in capsys.readouterr().out
+    memory = next(Path(log, "subscriptions").iterdir())
+    segment = next((memory / "segments").glob("*.log"))
+    segment.write_bytes(segment.read_bytes().replace(b'"desk"', b'"disk"', 1))
+    assert main(["verify", log, "--json"]) == 1
+    checked = json.loads(capsys.readouterr().out)["checked"]
+    (of_memory,) = (result for path, result in checked.items() if path == str(memory))
+    assert of_memory["findings"]

@@ -1,4 +1,4 @@
-"""``aresbus verify``: every checksum, position and aggregate chain, of the log and of its audit trails.
+"""``aresbus verify``: every checksum, position and aggregate chain, of the log, its audit trails, its subscriptions; its schemas.
 
 Owns the report and the exit code: 1 with any finding. Knows nothing of bytes; the engine does the checking. Invariant:
 nothing is opened for writing and nothing is changed.
@@ -13,8 +13,12 @@ from typing import TypedDict
 
 from aresbus import _core
 from aresbus.cli.terminal import Progress, count, counted, duration, print_table, size, write_json
+from aresbus.errors import AresbusError, CorruptionError, FormatVersionError
+from aresbus.log import open as open_log
 from aresbus.reader_trails import trails_of
 from aresbus.reports import Finding, VerifyResult
+from aresbus.schema.catalogue import Catalogue
+from aresbus.subscriptions.checkpoints import folders_in
 
 __all__ = ["Verdict", "run", "verify_log"]
 
@@ -22,7 +26,7 @@ LOOK_INTERVAL_S = 0.05
 
 
 class Verdict(TypedDict):
-    """What one pass over a log found; ``checked`` has an entry for the log and one for each of its audit trails."""
+    """What one pass found; ``checked`` has an entry for the log, and for each audit trail and subscription in it."""
 
     ok: bool
     seconds: float
@@ -41,13 +45,14 @@ def run(arguments: Namespace) -> int:
 
 
 def verify_log(path: Path, progress: Progress) -> Verdict:
-    """Check the log at ``path`` and the audit trails inside it. FileNotFoundError where there is none."""
+    """Check the log at ``path`` and what lies inside it. FileNotFoundError where there is none."""
     began = time.perf_counter()
     trails = trails_of(path)
     checked = {str(path): _verify_watched(path, progress)}
-    for trail in trails:
+    for inner in (*trails, *folders_in(path)):
         with suppress(FileNotFoundError):  # it is only being made
-            checked[str(trail)] = _verify_watched(trail, progress)
+            checked[str(inner)] = _verify_watched(inner, progress)
+    checked[str(path)]["findings"] += _schema_findings(path)
     for result in checked.values():
         # The trails of readers lie within that of the writers.
         result["findings"] = [one for one in result["findings"] if not _is_trail(one, trails)]
@@ -55,6 +60,31 @@ def verify_log(path: Path, progress: Progress) -> Verdict:
     # A file that is none of ours is worth a line, not an alarm: an older Ares layout may lie beside the log.
     ok = all(finding["kind"] == "stray file" for finding in findings)
     return {"ok": ok, "seconds": time.perf_counter() - began, "checked": checked}
+
+
+def _schema_findings(path: Path) -> list[Finding]:
+    """What is wrong with the recorded schemas. Of a log that does not open nothing is said: its own findings say it."""
+    try:
+        log = open_log(path, mode="r")
+    except (AresbusError, OSError):
+        return []
+    with log:
+        try:
+            Catalogue(log).load()
+        except (CorruptionError, FormatVersionError) as error:
+            place = error.path or str(path)
+            return [
+                {
+                    "severity": "error",
+                    "kind": "schema",
+                    "path": place,
+                    "offset": 0,
+                    "first_seq": None,
+                    "last_seq": None,
+                    "message": error.message,
+                }
+            ]
+    return []
 
 
 def _is_trail(finding: Finding, trails: list[Path]) -> bool:

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from aresbus import _core
@@ -19,7 +20,7 @@ from aresbus.errors import HandlerError, LogLockedError
 from aresbus.snapshot_record import event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
-__all__ = ["Anchor", "Retry", "SubscriptionLog", "anchor_at", "names_in"]
+__all__ = ["Anchor", "Retry", "SubscriptionLog", "anchor_at", "folders_in", "names_in"]
 
 FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
@@ -209,11 +210,16 @@ def folder_of(log_path: str, name: str) -> str:
     return os.path.join(log_path, FOLDER, digest.hexdigest())  # noqa: PTH118 - a path may be any text the OS takes
 
 
+def folders_in(log_path: str | os.PathLike[str]) -> list[Path]:
+    """Where the memories of all durable subscriptions of a log are."""
+    folder = Path(log_path) / FOLDER
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
 def names_in(log_path: str) -> Iterator[str]:
     """The names of all durable subscriptions of a log. Raises what opening their logs for reading raises."""
-    folder = os.path.join(log_path, FOLDER)  # noqa: PTH118
-    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():  # noqa: PTH112, PTH208
-        with _core.Log(os.path.join(folder, entry), mode="r") as own:  # noqa: PTH118
+    for folder in folders_in(log_path):
+        with _core.Log(folder, mode="r") as own:
             for record in own.read(types=NAMED, limit=1):
                 yield record.data["name"]
 
