@@ -86,8 +86,8 @@ def test_verify_looks_into_subscriptions_and_schemas(log, capsys):
     assert main(["verify", log]) == 1
     assert "schema" in capsys.readouterr().out
     memory = next(Path(log, "subscriptions").iterdir())
-    segment = next((memory / "segments").glob("*.log"))
-    segment.write_bytes(segment.read_bytes().replace(b'"desk"', b'"disk"', 1))
+    for segment in (memory / "segments").glob("*.log"):
+        segment.write_bytes(segment.read_bytes().replace(b'"desk"', b'"disk"'))
     assert main(["verify", log, "--json"]) == 1
     checked = json.loads(capsys.readouterr().out)["checked"]
     (of_memory,) = (result for path, result in checked.items() if path == str(memory))
