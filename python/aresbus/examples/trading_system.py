@@ -43,7 +43,7 @@ class Analyst:
 
     def __init__(self, bus: StrategyBus) -> None:
         """Begin with no prices."""
-        self.bus = bus
+        self.bus: StrategyBus = bus
         self.prices: deque[float] = deque(maxlen=WINDOW)
         bus.subscribe(EventType.MARKET_DATA_RECEIVED, self.on_tick)
 
@@ -64,7 +64,7 @@ class Strategist:
 
     def __init__(self, bus: StrategyBus) -> None:
         """Nothing to remember."""
-        self.bus = bus
+        self.bus: StrategyBus = bus
         bus.subscribe(EventType.ANALYSIS_COMPLETED, self.on_analysis)
 
     async def on_analysis(self, event: Event) -> None:
@@ -82,7 +82,9 @@ class RiskDesk:
 
     def __init__(self, bus: StrategyBus, position: float, schema_version: str) -> None:
         """Begin with the position that earlier days left."""
-        self.bus, self.position, self.schema_version = bus, position, schema_version
+        self.bus: StrategyBus = bus
+        self.position: float = position
+        self.schema_version: str = schema_version
         bus.subscribe(EventType.STRATEGY_FORMULATED, self.on_strategy)
 
     async def on_strategy(self, event: Event) -> None:
@@ -112,7 +114,7 @@ class Executor:
 
     def __init__(self, bus: StrategyBus) -> None:
         """Nothing to remember: what is done is in the log."""
-        self.bus = bus
+        self.bus: StrategyBus = bus
         bus.subscribe(EventType.TRADE_DECISION_MADE, self.on_decision)
 
     async def on_decision(self, event: Event) -> None:
@@ -129,7 +131,8 @@ class Accountant:
     def __init__(self, bus: StrategyBus, state: dict[str, Any]) -> None:
         """Begin with the state that earlier days left."""
         before = state.get("performance", {"position": 0.0, "cash": 0.0, "trades": 0})
-        self.bus, self.result = bus, dict(before)
+        self.bus: StrategyBus = bus
+        self.result: dict[str, Any] = dict(before)
         bus.subscribe(EventType.TRADE_EXECUTED, self.on_trade)
 
     async def on_trade(self, event: Event) -> None:
@@ -150,11 +153,11 @@ class Team:
 
     def __init__(self, bus: StrategyBus, state: dict[str, Any], schema_version: str) -> None:
         """Let them go on from ``state``."""
-        self.accountant = Accountant(bus, state)
-        self.executor = Executor(bus)
-        self.risk_desk = RiskDesk(bus, self.accountant.result["position"], schema_version)
-        self.strategist = Strategist(bus)
-        self.analyst = Analyst(bus)
+        self.accountant: Accountant = Accountant(bus, state)
+        self.executor: Executor = Executor(bus)
+        self.risk_desk: RiskDesk = RiskDesk(bus, self.accountant.result["position"], schema_version)
+        self.strategist: Strategist = Strategist(bus)
+        self.analyst: Analyst = Analyst(bus)
 
 
 def declare(versions: EventVersionManager, newest: str) -> None:
