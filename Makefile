@@ -82,13 +82,13 @@ torture: build ## 5 minutes of random lives and 20,000 real kills; or MINUTES=n 
 	$(if $(SEED)$(MINUTES),$(if $(KILLS),$(REAL_KILLS)),$(REAL_KILLS))
 
 # The wheel must bring all it needs: installed alone, in an empty folder, it runs the main job.
-test-wheel: build ## Build the wheel, install it elsewhere, run the demo from it
+test-wheel: build ## Build the wheel, install it elsewhere, run the demo and an example from it
 	rm -rf target/wheel-test
 	$(BIN)/maturin build --release --locked --quiet --interpreter $(BIN)/python --out target/wheel-test/dist
 	$(BIN)/python -m venv target/wheel-test/env
 	target/wheel-test/env/bin/python -m pip install --quiet --disable-pip-version-check target/wheel-test/dist/*.whl
 	mkdir target/wheel-test/empty
-	cd target/wheel-test/empty && ../env/bin/aresbus demo
+	cd target/wheel-test/empty && ../env/bin/aresbus demo && ../env/bin/aresbus example trading_system
 
 lint: env ## clippy (pedantic), rustfmt, ruff; nothing is changed
 	$(CARGO) fmt --check
@@ -127,5 +127,5 @@ bench: build ## Measure the ratios; writes benches/results.md and the README's t
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) target .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	find python tests benches examples -name '__pycache__' -prune -exec rm -rf {} +
+	find python tests benches -name '__pycache__' -prune -exec rm -rf {} +
 	rm -f python/aresbus/_core*.so

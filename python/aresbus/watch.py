@@ -59,8 +59,11 @@ class ReaderWatcher:
     """Blocks in `log.wait` in a thread and wakes the loop for what another process appends."""
 
     def __init__(self, log: Log, waker: Waker) -> None:
-        """Start watching from the end of the log."""
+        """Start watching from the end of the log. Raises what reading the log raises."""
         self._log, self._waker = log, waker
+        # Here and not in the thread, which may begin to run only after the loop has looked and gone to sleep: what is
+        # appended in between would wake nobody.
+        self._after = log.last_seq
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="aresbus-reader", daemon=True)
         self._thread.start()
@@ -72,10 +75,9 @@ class ReaderWatcher:
 
     def _watch(self) -> None:
         try:
-            after = self._log.last_seq
             while not self._stopping.is_set():
-                if self._log.wait(after, LOOK_SECONDS):
-                    after = self._log.last_seq
+                if self._log.wait(self._after, LOOK_SECONDS):
+                    self._after = self._log.last_seq
                     self._waker()
         except (AresbusError, OSError):
             self._waker()  # closed, or damaged: the loop will meet the error itself and tell it

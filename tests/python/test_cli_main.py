@@ -14,7 +14,7 @@ import pytest
 from aresbus.cli import main
 
 VERBS = (
-    *("demo", "record", "read", "info", "verify", "explain", "replay"),
+    *("demo", "example", "record", "read", "info", "verify", "explain", "replay"),
     *("trace", "latency", "audit", "audit export", "import-legacy", "export"),
     *("subscriptions", "parked", "parked redeliver", "parked drop", "schema", "top", "doctor"),
 )

@@ -10,7 +10,7 @@ import pytest
 from aresbus import NOT_YET
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SET_UP = re.compile(r"(make|git clone|cd|pip install|PYTHON=\S+ make)\b")
 
@@ -74,6 +74,29 @@ def test_each_fault_has_a_promise_for_each_mode_and_a_test():
         assert len(promises) == 4, row
         assert all(len(promise) > 5 for promise in promises), fault
         assert re.search(r"`\w+\.(?:py|rs)::\w+`", shown_by), fault
+
+
+PROMISED = (
+    *("event sourcing", "audit trails", "replay from any point", "schema versioning"),
+    *("backward compatibility", "forward compatibility", "several storage backends", "snapshots", "TTL"),
+    *("compression", "metrics", "health checks", "correlation tracking", "error handling"),
+    *("documentation", "examples"),
+)
+
+
+def test_each_promise_has_a_meaning_and_a_test_and_its_commands_exist():
+    page = (ROOT / "docs/promises.md").read_text()
+    rows = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| **")]
+    assert [row[0].strip(" *") for row in rows] == list(PROMISED)
+    for promise, meaning, shown_by in rows:
+        assert len(meaning.split()) > 10, promise
+        assert re.search(r"`\w+\.(?:py|rs)::\w+`", shown_by), promise
+    for command in re.findall(r"`\$ aresbus ([^`]+)`", page):
+        verb, *operands = command.split()
+        folder = ROOT / "python/aresbus"
+        assert (folder / f"cli/{verb}.py").exists(), command
+        if verb == "example" and operands:
+            assert (folder / f"examples/{operands[0]}.py").exists(), command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

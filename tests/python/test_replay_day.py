@@ -1,6 +1,6 @@
 """A recorded market day, a strategy beside it, and its replay: the same decisions as live, and two replays that agree.
 
-Runs on the slice in the package; ``--captures DIR`` takes whole captures. The strategy is the one in examples/.
+Runs on the slice in the package; ``--captures DIR`` takes whole captures. The strategy is the shipped example.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aresbus import EnhancedEventBus, EventType, Replay, digest_of, register_eve
 from aresbus.cli.lines import parse_line, read_feed
 from aresbus.market_day import CAPTURES
 
-EXAMPLE = Path(__file__).parents[2] / "examples/strategy.py"
+EXAMPLE = Path(aresbus.__file__).parent / "examples/strategy.py"
 MADE = (EventType.TRADE_DECISION_MADE, EventType.ANALYSIS_COMPLETED)
 
 

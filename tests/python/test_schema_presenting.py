@@ -379,9 +379,9 @@ YEAR_NS = 365 * 86_400 * 1_000_000_000
 PER_YEAR = 40
 
 
-def six_versions():
-    """The registry of a bot that has changed its mind five times."""
-    manager = EventVersionManager()
+def six_versions(manager=None):
+    """The registry of a bot that has changed its mind five times; in ``manager`` if one is given."""
+    manager = EventVersionManager() if manager is None else manager
     manager.register("fill", ruled("sym", "px", "qty"), version="1.0.0")
     steps = {
         "1.1.0": lambda data: {**data, "venue": "unknown"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import aresbus
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "sigterm.py"
+EXAMPLE = Path(aresbus.__file__).parent / "examples" / "sigterm.py"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,18 +7,19 @@ import argparse
 from collections.abc import Sequence
 
 from aresbus._typing import override
-from aresbus.cli.arguments import feed, history, legacy, look, operate, parked, replay, schema
+from aresbus.cli.arguments import example, feed, history, legacy, look, operate, parked, replay, schema
 from aresbus.cli.arguments.kinds import Verbs
 
 __all__ = ["parse"]
 
-FAMILIES = (feed, look, history, legacy, operate, parked, replay, schema)
+FAMILIES = (feed, example, look, history, legacy, operate, parked, replay, schema)
 DESCRIPTION = "A durable event bus: record events, read them back, prove that they are whole."
 EPILOG = """\
 exit codes: 0 done · 1 done, with findings · 2 could not · 130 interrupted
 
 first steps:
   aresbus demo                                       real market data, a crash, nothing lost
+  aresbus example                                    programs to run, read and begin from
   aresbus record FILE --log DIR --source NAME        one feed into a log
   aresbus read DIR --type trade --limit 5            and back
 """

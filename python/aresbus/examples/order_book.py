@@ -16,8 +16,8 @@ class Order(Aggregate):
     def __init__(self, aggregate_id: str) -> None:
         """Not placed yet."""
         super().__init__(aggregate_id)
-        self.symbol = ""
-        self.open_quantity = 0
+        self.symbol: str = ""
+        self.open_quantity: int = 0
 
     def place(self, symbol: str, quantity: int) -> None:
         """Decide to buy."""
@@ -34,7 +34,8 @@ class Order(Aggregate):
 
     @applies("order_placed")
     def _on_placed(self, event: Event) -> None:
-        self.symbol, self.open_quantity = event.data["symbol"], event.data["quantity"]
+        self.symbol = event.data["symbol"]
+        self.open_quantity = event.data["quantity"]
 
     @applies("order_filled")
     def _on_filled(self, event: Event) -> None:

@@ -14,10 +14,11 @@ def main(folder: str) -> None:
     with aresbus.open(folder, durability="group") as log:
         order = f"order-{0 if log.last_seq is None else log.last_seq + 1}"
         placed = log.append("order_placed", {"qty": 3}, aggregate_id=order, expected_version=Expected.NONE)
-        log.append("order_filled", {"qty": 2}, aggregate_id=order, expected_version=placed.aggregate_version)
+        version = placed.aggregate_version or 0  # there is one, since an aggregate was named
+        log.append("order_filled", {"qty": 2}, aggregate_id=order, expected_version=version)
         try:
             # Still believing that nothing happened since it was placed:
-            log.append("order_cancelled", {}, aggregate_id=order, expected_version=placed.aggregate_version)
+            log.append("order_cancelled", {}, aggregate_id=order, expected_version=version)
         except VersionConflictError as conflict:
             print(f"not cancelled: {order} is at version {conflict.actual}, by {conflict.conflicting_type}")
         for event in log.read(aggregate_id=order):

@@ -61,7 +61,7 @@ class TopOfBook:
 
     def __init__(self, bus: StrategyBus) -> None:
         """Subscribe; from here on the events do the rest."""
-        self.bus = bus
+        self.bus: StrategyBus = bus
         self.markets: dict[str, Market] = {}
         bus.subscribe(BOOK, self.on_book)
         bus.subscribe(TRADE, self.on_trade)
