@@ -83,6 +83,7 @@ def run_console(page: Path, block: Block) -> None:
 def run_page(page: Path) -> None:
     """Run every example of the page."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    sys.path[0] = str(Path.cwd())  # where an interactive Python looks, too
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     for block in blocks(page.read_text(encoding="utf-8")):
