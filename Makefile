@@ -121,7 +121,8 @@ $(VENV)/.docs: $(VENV)/.tools
 docs: $(VENV)/.docs ## Build the documentation site into target/site; a broken link fails
 	$(BIN)/python docs/error_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "file://$(CURDIR)/target/site/index.html"
+	@! grep -rlE '<(script|link|img)[^>]*(src|href)="https?:' target/site --include='*.html' || { echo "these pages load something from elsewhere"; exit 1; }
+	@echo "target/site/index.html; with its search: $(PYTHON) -m http.server --directory target/site"
 
 captures: build ## Whole recorded market days through the system: make captures DIR=folder-with-gz-files
 	@test -n "$(DIR)" || { echo "say where the captures are: make captures DIR=..."; exit 1; }
