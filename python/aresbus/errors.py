@@ -14,34 +14,13 @@ if TYPE_CHECKING:
     from aresbus.reports import Conflict
 
 __all__ = [
-    "ERRORS_BY_CODE",
-    "AresbusError",
-    "AuditError",
-    "BusStateError",
-    "ConfigError",
-    "CorruptionError",
-    "DiskFullError",
-    "DuplicateEventError",
-    "EffectBlockedError",
-    "EncodeError",
-    "ExportError",
-    "FormatVersionError",
-    "HandlerError",
-    "IncompatibleSchemaError",
-    "LegacyLayoutError",
-    "LimitError",
-    "LogClosedError",
-    "LogLockedError",
-    "LogPoisonedError",
-    "ProjectionError",
-    "SchemaConflictError",
-    "SchemaError",
-    "StorageError",
-    "TruncatedError",
-    "UnknownEventTypeError",
-    "UpcastError",
+    "ERRORS_BY_CODE", "AresbusError", "AuditError", "BusStateError", "ConfigError", "CorruptionError",
+    "DiskFullError", "DuplicateEventError", "EffectBlockedError", "EncodeError", "ExportError",
+    "FormatVersionError", "HandlerError", "IncompatibleSchemaError", "LegacyLayoutError", "LimitError",
+    "LogClosedError", "LogLockedError", "LogPoisonedError", "ProjectionError", "SchemaConflictError",
+    "SchemaError", "StorageError", "TruncatedError", "UnknownEventTypeError", "UpcastError",
     "VersionConflictError",
-]
+]  # fmt: skip
 
 ERRORS_BY_CODE: dict[str, type["AresbusError"]] = {}
 """Code to class, for ``aresbus explain`` and for log search."""

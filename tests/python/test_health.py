@@ -296,7 +296,7 @@ def test_a_real_bus_is_healthy_and_its_parked_delivery_degrades_it(tmp_path, cap
             assert report.status == "degraded"
             assert report.checks["parked"].value == 1
             assert "fail" in report.checks["parked"].reason
-            subscription.parked.clear()
+            subscription.drop_parked()
             assert bus._house.check_health().checks["parked"].status == "healthy"
 
     run(act())

@@ -5,7 +5,7 @@ import threading
 
 import aresbus
 import pytest
-from aresbus import ConfigError, HandlerError, Replay, gate, sink
+from aresbus import HandlerError, Replay, gate, sink
 from aresbus.errors import EffectBlockedError
 from bus_support import make_bus, run
 from replay_support import ORDER, TICK, write_ticks
@@ -214,10 +214,24 @@ def test_a_replay_with_effects_that_fails_is_on_record_with_its_error(tmp_path):
     assert last.data["details"]["performed"] == {"broker": 1}
 
 
-def test_where_no_record_can_be_kept_nothing_is_allowed(tmp_path):
+def test_a_reader_keeps_its_record_in_a_trail_of_its_own(tmp_path):
     write_ticks(tmp_path / "log", 2).close()
     with aresbus.open(tmp_path / "log", mode="r") as log:
-        with pytest.raises(ConfigError, match="give trail"):
+        with_handler(log, lambda event: send(event.data["n"]), allow=["broker"]).run()
+        acts = [one for one in aresbus.read_acts(log) if one.name == "replay.effects"]
+    assert SENT == [0, 1]
+    assert [one.outcome for one in acts] == ["done"]
+
+
+def test_where_no_record_can_be_kept_nothing_is_allowed(tmp_path, monkeypatch):
+    write_ticks(tmp_path / "log", 2).close()
+
+    def refuse(log):
+        raise PermissionError(13, "not yours", log.path)
+
+    monkeypatch.setattr("aresbus.replay.face.reader_trail", refuse)
+    with aresbus.open(tmp_path / "log", mode="r") as log:
+        with pytest.raises(PermissionError):
             Replay(log, allow=["broker"], output=tmp_path / "out")
         assert not (tmp_path / "out").exists()
         from aresbus.audit import AuditTrail

@@ -74,11 +74,10 @@ def test_an_old_event_is_brought_along_the_whole_chain_and_stays_as_it_is(manage
     assert manager.validate_event_schema(shown)
 
 
-@pytest.mark.skipif(not hasattr(Event, "_presented"), reason="the engine does not present events yet")
 def test_the_stored_form_stays_within_reach(manager, tmp_path):
     (event,) = stored(tmp_path, ("order", {"sym": "X", "qty": 1}, "1.0.0"))
     shown = manager.presenter().present(event)
-    assert (shown.seq, shown.raw, shown.part) == (event.seq, event.raw, 0)
+    assert (shown.seq, shown.raw, shown.part) == (event.seq, event.raw, None)
     assert shown.stored.data == event.data
 
 
@@ -184,17 +183,6 @@ def test_the_events_of_a_type_are_stored_under_every_name_it_had(tmp_path):
         shown = list(manager.read_as_current(log.read(types=manager.stored_types("third"))))
     assert [event.event_id for event in shown] == [events[at].event_id for at in (0, 2, 3)]
     assert {event.event_type for event in shown} == {"third"}
-
-
-def test_the_engine_makes_the_presented_event_where_it_can(manager):
-    class Presenting(Event):
-        def _presented(self, data, schema_version, part, event_type=None):
-            return (data, schema_version, part, event_type)
-
-    event = Presenting("order", {"sym": "X", "qty": 1}, EventMetadata())
-    data, *rest = manager.presenter().present(event)
-    assert data["symbol"] == "X"
-    assert rest == ["2.1.0", 0, None]
 
 
 def test_what_is_registered_later_counts_for_a_presenter_that_is_there(manager, tmp_path):
