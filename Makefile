@@ -21,7 +21,7 @@ export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean torture test-threads mutants
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean torture test-threads mutants docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,17 @@ types: build ## mypy strict, pyright on the public API, stubs against the compil
 	PATH="$(BIN):$$PATH" basedpyright
 	PATH="$(BIN):$$PATH" basedpyright --verifytypes aresbus --ignoreexternal
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml aresbus._core
+
+# The site's tools are not for developing: they come when somebody builds the site.
+$(VENV)/.docs: $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	touch $@
+
+docs: $(VENV)/.docs ## Build the documentation site into target/site; a broken link fails
+	$(BIN)/python docs/error_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rlE '<(script|link|img)[^>]*(src|href)="https?:' target/site --include='*.html' || { echo "these pages load something from elsewhere"; exit 1; }
+	@echo "target/site/index.html; with its search: $(PYTHON) -m http.server --directory target/site"
 
 captures: build ## Whole recorded market days through the system: make captures DIR=folder-with-gz-files
 	@test -n "$(DIR)" || { echo "say where the captures are: make captures DIR=..."; exit 1; }

@@ -17,7 +17,7 @@ from aresbus import correlation, tracing
 from aresbus._core import Durability, Event, Expected
 from aresbus.config import get_event_bus_config
 from aresbus.correlation import handled_event, inherit
-from aresbus.errors import ConfigError, EncodeError, LimitError, SchemaError
+from aresbus.errors import ConfigError, EncodeError, LimitError, SchemaError, VersionConflictError
 from aresbus.events import event_type_of
 from aresbus.foreign import ForeignStore
 from aresbus.log import Log
@@ -77,8 +77,8 @@ class EnhancedEventBus(SubscribableBus):
 
         Refused input (unknown type, no JSON form, over a limit, schema breach under "strict") gives the id "", is
         logged, counted and kept in ``last_error``; a strict bus raises EncodeError, LimitError, SchemaError. Awaiting
-        always raises StorageError and its kin, VersionConflictError, and TypeError or ValueError for a wrong
-        argument; they too are logged at the call.
+        always raises StorageError and its kin, and TypeError or ValueError for a wrong argument, which are logged at the
+        call too; and VersionConflictError, which is an answer and no trouble.
         """
         pressure = self._delivery.pressure
         try:
@@ -140,6 +140,10 @@ class EnhancedEventBus(SubscribableBus):
         return False
 
     def _refused(self, event_type: Any, error: Exception) -> Publication:
+        if isinstance(error, VersionConflictError):
+            # Somebody was faster: an answer, not a trouble.
+            logger.debug("publish(%r): %s", event_type, error)
+            return Publication(None, error)
         is_input = isinstance(error, REFUSED)
         if is_input:
             self._counters.events_rejected += 1

@@ -77,8 +77,9 @@ class Snapshots:
         async with self._lock:
             ready = {aggregate: seq for aggregate, seq in self._due.items() if seq < processed}
             for aggregate, seq in ready.items():
-                self._due.pop(aggregate, None)
                 await self._guarded(aggregate, self._take_aggregate(aggregate, seq))
+                if self._due.get(aggregate) == seq:  # a pass that is cancelled leaves it to the next
+                    del self._due[aggregate]
 
     async def take_system(self, processed: int, figures: dict[str, Any]) -> None:
         """Make the bus's own snapshot: ``figures`` after the event before ``processed``."""

@@ -1,6 +1,7 @@
 """Executes the examples of one page, top to bottom, as a reader would type them into one shell and one Python.
 
-Owns what counts as an example: ```python blocks share one namespace; in ```console blocks each line that starts with
+Owns what counts as an example: ```python blocks share one namespace; a block with a title="..." is a file of that name,
+saved for the commands below it; in ```console blocks each line that starts with
 "$ " is a command of bash, and the lines below it are its output (`...` stands for anything, within a line or as lines
 of its own; no lines: any output will do). A failing example fails the page and names its line.
 Run as a script, in the folder where the examples may leave files: python doc_runner.py PAGE.
@@ -19,17 +20,20 @@ COMMAND_SECONDS = 120
 
 
 class Block(NamedTuple):
-    """One fenced block: the language it names, its first line's number in the page, its text."""
+    """One fenced block: the language it names, its first line's number in the page, its text, and its title if any."""
 
     language: str
     line: int
     text: str
+    title: str = ""
 
 
 def blocks(page: str) -> Iterator[Block]:
     """All fenced blocks of a page, in order."""
-    for match in re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
-        yield Block(match.group(1), page.count("\n", 0, match.start(2)) + 1, match.group(2))
+    fence = r'^```(\w*)(?: title="([\w.-]+)")?[^\n]*\n(.*?)^```$'
+    for match in re.finditer(fence, page, re.DOTALL | re.MULTILINE):
+        language, title, text = match.groups(default="")
+        yield Block(language, page.count("\n", 0, match.start(3)) + 1, text, title)
 
 
 def matches(expected: str, actual: str) -> bool:
@@ -79,10 +83,13 @@ def run_console(page: Path, block: Block) -> None:
 def run_page(page: Path) -> None:
     """Run every example of the page."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    sys.path[0] = str(Path.cwd())  # where an interactive Python looks, too
     main = types.ModuleType("__main__")
     sys.modules["__main__"] = main
     for block in blocks(page.read_text(encoding="utf-8")):
-        if block.language == "python":
+        if block.title:
+            Path(block.title).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
             exec(code, vars(main))
         elif block.language == "console":

@@ -1,16 +1,19 @@
-"""Every example of README and docs is executed, and every link and make target they name exists."""
+"""Every example of README and docs is executed; links, make targets and the site's table of contents lead somewhere."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import aresbus
 import doc_runner
 import pytest
-from aresbus import NOT_YET
+from aresbus import NOT_YET, errors
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")])
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SET_UP = re.compile(r"(make|git clone|cd|pip install|PYTHON=\S+ make)\b")
 
@@ -43,7 +46,12 @@ def test_examples_run(page, tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_no_example_hides_from_execution(page):
     """A block is executed, or it is plainly no example: set-up commands, text, a table of bytes."""
-    for block in doc_runner.blocks(page.read_text()):
+    found = list(doc_runner.blocks(page.read_text()))
+    for block in found:
+        if block.title:
+            others = "\n".join(other.text for other in found if other is not block)
+            assert re.search(rf"\b{Path(block.title).stem}\b", others), f"{block.title} is run by nothing"
+            continue
         assert block.language in {"", "text", "python", "console", "sh", "toml", "hex"}, block
         if block.language == "sh":
             for line in block.text.splitlines():
@@ -105,6 +113,39 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{name(page)} links to {target}"
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name)
+def test_links_of_the_site_stay_on_the_site(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text()):
+        assert (page.parent / target).resolve().is_relative_to(DOCS), f"{name(page)} links to {target}"
+
+
+def test_every_page_is_in_the_table_of_contents_once():
+    _, contents = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")
+    listed = re.findall(r"- (?:.*: )?(\S+\.md)$", contents, re.MULTILINE)
+    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def test_the_api_reference_has_every_public_name_once():
+    """A module is named where all it gives belongs together: the errors."""
+    named = [
+        text
+        for page in (DOCS / "api").glob("*.md")
+        for text in re.findall(r"^::: aresbus\.(\S+)$", page.read_text(), re.MULTILINE)
+    ]
+    assert len(named) == len(set(named))
+    modules = {"errors", "reports", "subscriptions.messages"}
+    assert modules <= set(named)
+    public = set(aresbus.__all__) - set(errors.__all__) - modules
+    assert public - set(named) == set()
+
+
+def test_troubleshooting_says_what_explain_says():
+    """The command line and the site explain each error in the same words; `make docs` writes them."""
+    page = (DOCS / "troubleshooting.md").read_text()
+    shown = page.split("<!-- errors:begin -->\n")[1].split("<!-- errors:end -->")[0]
+    assert shown == runpy.run_path(str(DOCS / "error_pages.py"))["error_pages"]()
+
+
 def test_the_readme_has_examples():
     languages = {block.language for block in doc_runner.blocks((ROOT / "README.md").read_text())}
     assert {"python", "console"} <= languages
@@ -134,6 +175,17 @@ def test_blocks_share_a_namespace_and_a_folder(tmp_path):
         "```python\nfrom pathlib import Path\nx = 'one'\n```\n"
         "```python\nPath('f').write_text(x)\n```\n"
         "```console\n$ cat f; echo\n$ echo a b c \\\n    d\na ... d\n```\n",
+    )
+    done = run(page, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_titled_block_is_a_file_for_the_commands(tmp_path):
+    page = write(
+        tmp_path,
+        '```python title="bot.py"\nimport sys\nprint("ran", *sys.argv[1:])\n```\n'
+        "```python\nassert 'sys' not in globals()\n```\n"
+        "```console\n$ python bot.py once\nran once\n```\n",
     )
     done = run(page, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -46,8 +46,9 @@ def test_the_last_word_of_make_test_is_a_test_runners():
     assert targets.group(1).split()[-1] == "test-python"
 
 
-def test_tools_are_pinned():
-    for requirement in PYPROJECT["dependency-groups"]["dev"]:
+@pytest.mark.parametrize("group", PYPROJECT["dependency-groups"])
+def test_tools_are_pinned(group):
+    for requirement in PYPROJECT["dependency-groups"][group]:
         assert re.fullmatch(r"[A-Za-z0-9-]+==[0-9.]+", requirement)
 
 
