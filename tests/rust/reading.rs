@@ -347,10 +347,10 @@ fn following_takes_the_same_filters() {
         ..NewEvent::new("order_filled", b"yes", Codec::Bytes)
     };
     let misfits = [
-        NewEvent { event_type: "orders", ..fitting.clone() },
-        NewEvent { source: "", ..fitting.clone() },
-        NewEvent { correlation_id: None, ..fitting.clone() },
-        NewEvent { tags: &[("venue", "y")], ..fitting.clone() },
+        NewEvent { event_type: "orders", ..fitting },
+        NewEvent { source: "", ..fitting },
+        NewEvent { correlation_id: None, ..fitting },
+        NewEvent { tags: &[("venue", "y")], ..fitting },
     ];
     for misfit in &misfits {
         log.append(misfit, Patience::Wait).unwrap();
@@ -370,7 +370,7 @@ fn threads_may_read_backward_while_others_append() {
     let writer = {
         let log = Arc::clone(&log);
         std::thread::spawn(move || {
-            (0..3_000).for_each(|number| drop(append(&log, "t", None, &number.to_string())))
+            (0..3_000).for_each(|number| drop(append(&log, "t", None, &number.to_string())));
         })
     };
     while !writer.is_finished() {
