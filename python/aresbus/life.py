@@ -83,10 +83,13 @@ class LivingBus(ReadableBus):
         self._delivery.pressure.end()  # also of a run that was cancelled before its first step
         self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
         log, self._log = self._log, None
-        if log is not None and not log.is_closed:
-            await self._house.finish()
-        await asyncio.to_thread(self._delivery.detach)
-        await asyncio.to_thread(self._log_store.close)
+        try:
+            if log is not None and not log.is_closed:
+                await self._house.finish()
+        finally:
+            # Whatever failed, the lock is released.
+            await asyncio.to_thread(self._delivery.detach)
+            await asyncio.to_thread(self._log_store.close)
 
     async def __aenter__(self) -> Self:
         log = await self._opened(again=True)
@@ -177,4 +180,7 @@ class LivingBus(ReadableBus):
         counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
         if self._house.is_due or any(one.is_durable for one in ready):
             await self._house.keep()
+        for one in ready:
+            if one.has_work:
+                delivery.wake(one)  # of a run beside it, which saw it busy
         return sum(counts)

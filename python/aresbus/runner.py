@@ -42,6 +42,8 @@ class Runner:
         self._keeping: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._is_closing = False
+        """No turn begins any more."""
         self._is_ending = False
         self._ender: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
@@ -71,17 +73,21 @@ class Runner:
                 else:
                     await self._waker.wait()
         finally:
+            self._is_closing = True
             delivery.on_wake = None
             delivery.pressure.end()
             house.cancel()
             watcher.stop()
-            if reader is None:
-                if not log.is_closed:
+            try:
+                if reader is not None:
+                    await asyncio.shield(asyncio.to_thread(reader.stop))
+                elif not log.is_closed:
                     log._on_commit(None)  # noqa: SLF001 - made for this line
-            else:
-                await asyncio.shield(asyncio.to_thread(reader.stop))
-            await self._cancel((set(self._serving) | self._others) - {self._ender})
-            self._ended.set()
+                await self._cancel((set(self._serving) | self._others) - {self._ender})
+            finally:
+                # Also where a second cancellation cut this short: somebody may wait for the end.
+                delivery.give_up_requests()
+                self._ended.set()
 
     async def settle(self, timeout: float) -> bool:  # noqa: ASYNC109 - it answers, it does not raise
         """Let everything that is appended now be delivered, for at most ``timeout`` seconds; whether it was."""
@@ -102,6 +108,7 @@ class Runner:
 
     async def end(self) -> None:
         """Cancel what is left, report each handler that was in the middle of a delivery, and end the run."""
+        self._is_closing = True
         hanging = {task: one for task, one in self._serving.items() if task is not asyncio.current_task()}
         for subscription in hanging.values():
             self._report_cancelled(subscription)
@@ -118,6 +125,8 @@ class Runner:
         self._waker()
 
     def _serve_woken(self) -> None:
+        if self._is_closing:
+            return
         for subscription in self._delivery.take_woken():
             if subscription.task is None and subscription.has_work:
                 task = self.loop.create_task(self._serve(subscription), name=f"aresbus {subscription.name}")
@@ -127,7 +136,8 @@ class Runner:
 
     async def _serve(self, subscription: Subscription) -> None:
         delivery, batch_size = self._delivery, self._delivery.config.batch_size
-        while subscription.has_work:
+        # Busy without us it is in the turn of a pass beside the run, which wakes us when it is over.
+        while subscription.has_work and subscription.busy_since is None and not self._is_closing:
             await delivery.drain(subscription, batch_size)
             self._keep_house_if_due()
             await asyncio.sleep(0)
@@ -135,13 +145,12 @@ class Runner:
     def _forget(self, task: asyncio.Task[None]) -> None:
         subscription = self._serving.pop(task)
         subscription.task = None
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             # No handler's error gets here: the log could not be read, so nobody can go on.
             self._failure = error
             self._waker()
-        elif subscription.has_work and not self._is_ending:
+        elif subscription.has_work and subscription.busy_since is None:
+            # Also of a run that ended: a handler that outlived it is done, and the next run may wait for it.
             self._delivery.wake(subscription)
 
     def _start(self, act: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -157,9 +166,11 @@ class Runner:
     async def _keep_house_and_rest(self) -> None:
         """One pass, then a rest nine times as long: snapshots, which sync, take a tenth of the time at most."""
         began = time.monotonic()
-        await self._house.keep()
-        await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
-        self._keeping = None
+        try:
+            await self._house.keep()
+            await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
+        finally:
+            self._keeping = None
         self._waker()
 
     async def _housekeeping(self) -> None:

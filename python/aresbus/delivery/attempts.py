@@ -1,8 +1,8 @@
 """One event and one subscription: try, try again, and at last take, park, skip or stand still.
 
 Owns back-off, verdicts, and the key order behind a parked event. Runs no task: delivery calls it in the subscription's turn.
-Invariants: every failure is counted and logged; when `deliver` returns the event was taken, parked or skipped, or the
-subscription is halted before it; a cancelled delivery was not made.
+Invariants: every failure is counted and logged; `deliver` says that the event is passed only where it was taken, parked or
+skipped, and not where its subscription halted before it or ended; a cancelled delivery was not made.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery.statuses import Statuses
-from aresbus.errors import HandlerError, SchemaError
+from aresbus.errors import AresbusError, HandlerError, LogClosedError, SchemaError
 from aresbus.metrics import Counters
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
 from aresbus.subscriptions.subscription import Verdict
 from aresbus.troubles import Troubles, described
 
-__all__ = ["Attempts"]
+__all__ = ["Attempts", "is_cancelled"]
 
 NS_PER_SECOND = 1_000_000_000
 LEAST_JITTER = 0.5
@@ -44,10 +44,21 @@ class Attempts:
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
         self._statuses = statuses
 
-    async def deliver(self, subscription: Subscription, event: Event) -> None:
-        """Until the event was taken, parked or skipped, the subscription halted or ended."""
+    async def deliver(self, subscription: Subscription, event: Event) -> bool:
+        """Whether the event is passed: it was taken, parked or skipped. Otherwise the subscription halted or ended."""
+        try:
+            return await self._deliver(subscription, event)
+        except LogClosedError:
+            raise
+        except (AresbusError, OSError) as error:
+            # Not to be parked, where the disk is full, say, is no reason to pass the event, nor to keep it from others.
+            self._halt(subscription, event, f"it could not be set aside: {described(error)}")
+            return False
+
+    async def _deliver(self, subscription: Subscription, event: Event) -> bool:
         if len(subscription.parking) and self._is_set_aside(subscription, event):
-            return
+            return True
+        subscription.last_error = None
         subscription.attempt = await self._resumed_attempts(subscription, event)
         handled_event.set(event)
         if self._config.metrics_enabled and not subscription.is_behind:
@@ -56,25 +67,28 @@ class Attempts:
             verdict = await self._try(subscription, event)
             if verdict is None or verdict.action == "ack":
                 self._take(subscription, event)
-            elif verdict.action == "skip":
+                return True
+            if verdict.action == "skip":
                 self._skip(subscription, event)
-            elif verdict.action == "halt":
+                return True
+            if verdict.action == "halt":
                 self._halt(subscription, event, verdict.reason)
-            elif await self._goes_on(subscription, event, verdict):
-                continue
-            return
+                return False
+            if self._is_parked_for(subscription, event, verdict):
+                return True
+            if not await self._is_tried_again(subscription, event, verdict.reason):
+                return False
 
     async def redeliver(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
         """One try of a parked delivery; whether it is parked no more."""
-        event = parked.event
-        subscription.current, subscription.attempt = event, parked.attempts
+        event, seq = parked.event, parked.error.seq or 0
+        subscription.redelivered, subscription.attempt = event, parked.attempts
         event.metadata.retry_count = parked.attempts
         handled_event.set(event)
         try:
             verdict = await self._try(subscription, event)
         finally:
-            subscription.current = None
-        seq = parked.error.seq or 0
+            subscription.redelivered = None
         if verdict is None or verdict.action == "ack":
             subscription.parking.resolve(seq, "redelivered")
             self._take(subscription, event)
@@ -86,7 +100,7 @@ class Attempts:
         if verdict.action == "halt":
             self._halt(subscription, event, verdict.reason)
         self._note_failure(subscription, event, verdict.reason)
-        self._park(subscription, event, parked.attempts + 1, verdict.reason, key=parked.key)
+        self._park(subscription, event, parked.attempts + 1, verdict.reason, seq=seq, key=parked.key)
         return False
 
     async def _try(self, subscription: Subscription, event: Event) -> Verdict | None:
@@ -104,7 +118,8 @@ class Attempts:
                 return Verdict("skip", "it is not wanted")
             return await subscription.verdict()
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            subscription.end_judging()
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 self._counters.deliveries_cancelled += 1
                 raise
             # Whatever a handler raises is its own failure, also that it awaited something cancelled.
@@ -127,8 +142,8 @@ class Attempts:
 
     # What follows from a try
 
-    async def _goes_on(self, subscription: Subscription, event: Event, verdict: Verdict) -> bool:
-        """Whether to try again, after the back-off; otherwise the event was parked, or the subscription ended."""
+    def _is_parked_for(self, subscription: Subscription, event: Event, verdict: Verdict) -> bool:
+        """Note the failure, and park the event if that was its last try; whether it was."""
         terms = subscription.terms
         most = self._config.max_retry_count if terms.max_retries is None else terms.max_retries
         is_last = verdict.action == "park" or subscription.attempt >= most
@@ -136,9 +151,12 @@ class Attempts:
         self._statuses.failed(event, subscription, is_last=is_last)
         if is_last:
             self._park(subscription, event, subscription.attempt + 1, verdict.reason)
-            return False
+        return is_last
+
+    async def _is_tried_again(self, subscription: Subscription, event: Event, reason: str) -> bool:
+        """After the back-off; False where the subscription ended meanwhile."""
         subscription.attempt += 1
-        await self._back_off(subscription, event, verdict.reason)
+        await self._back_off(subscription, event, reason)
         if not subscription.is_active:
             return False
         event.metadata.retry_count = subscription.attempt
@@ -171,6 +189,7 @@ class Attempts:
 
     def _take(self, subscription: Subscription, event: Event) -> None:
         self._statuses.taken(event)
+        subscription.last_error = None  # with its frames, which may keep anything alive
         subscription.delivered_count += 1
         self._counters.events_delivered += 1
 
@@ -223,16 +242,18 @@ class Attempts:
         attempts: int,
         reason: str,
         *,
+        seq: int | None = None,
         key: Hashable = None,
         is_queued: bool = False,
     ) -> None:
+        """Set it aside. ``seq`` is its place where the event, lost from the log since, knows none."""
         name = subscription.name
         error = HandlerError(
             f"{name} did not get {event!r}: {reason}"
             if is_queued
             else f"{name} failed {attempts} times on {event!r}, at last with {reason}",
             handler=name,
-            seq=event.seq,
+            seq=event.seq if seq is None else seq,
             event_id=event.event_id,
         )
         cause = subscription.last_error
@@ -249,6 +270,7 @@ class Attempts:
             self._troubles.report("parked too many", f"{name}: the oldest parked delivery was dropped")
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether somebody wants the running task to end; an awaited thing may be cancelled for its own reasons."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

@@ -112,7 +112,7 @@ class SubscriptionLog:
     def park(self, delivery: ParkedDelivery) -> int:
         """Set the delivery aside with its whole event; on the disk before any later checkpoint. 0: nothing is dropped."""
         event, key = delivery.event, None if delivery.key is None else str(delivery.key)
-        seq = event.seq or 0
+        seq = delivery.error.seq or 0  # of a lost event that was kept here the event itself knows none
         record = {
             "seq": seq,
             "epoch": event.epoch,

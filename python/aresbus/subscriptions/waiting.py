@@ -119,11 +119,14 @@ class Conflated:
         return True
 
     def first(self) -> Event | None:
-        """The oldest. From another thread it may miss one that is just replaced."""
-        try:
-            return next(iter(self._events.values()), None)
-        except RuntimeError:  # it changed under the iterator
-            return None
+        """The oldest. From any thread."""
+        while True:
+            try:
+                return next(iter(self._events.values()), None)
+            except (
+                RuntimeError
+            ):  # it changed under the iterator; to find none would be to call all of them taken
+                continue
 
     def take(self) -> Event | None:
         """The oldest, which waits no longer."""
