@@ -7,12 +7,12 @@ when `run` returns; a handler that ignores its cancellation cannot hold up the e
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from aresbus._core import Log
 from aresbus.delivery import Delivery
-from aresbus.errors import HandlerError
+from aresbus.errors import CorruptionError, HandlerError
 from aresbus.housekeeping import Housekeeping
 from aresbus.subscriptions import Subscription
 from aresbus.watch import HoldWatcher, ReaderWatcher, Waker
@@ -30,12 +30,22 @@ REST_FACTOR = 9
 class Runner:
     """Delivers on the loop it was made on, until it is told to end."""
 
-    def __init__(self, delivery: Delivery, house: Housekeeping, log: Log) -> None:
-        """Deliver what is in ``log``; ``house`` is kept every processing_interval, and whenever something is due."""
+    def __init__(
+        self,
+        delivery: Delivery,
+        house: Housekeeping,
+        log: Log,
+        go_back: Callable[[CorruptionError], Awaitable[Log]],
+    ) -> None:
+        """Deliver what is in ``log``; ``house`` is kept every processing_interval, and whenever something is due.
+
+        ``go_back`` opens a log again that cannot be read on because a later writer has cut it, or raises.
+        """
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.held_for: tuple[float, str] | None = None
         """While the loop is held: for how long when it was noticed, and the handler that was entered last."""
         self._delivery, self._house, self._log = delivery, house, log
+        self._go_back = go_back
         self._waker = Waker(self.loop)
         delivery.pressure.is_delivering = True
         self._serving: dict[asyncio.Task[None], Subscription] = {}
@@ -63,36 +73,48 @@ class Runner:
                     delivery.wake(one)
             while not self._is_ending:
                 self._waker.clear()
-                has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+                try:
+                    has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+                    if self._failure is not None:
+                        raise self._failure
+                except CorruptionError as error:
+                    self._log, self._failure = await self._go_back(error), None
+                    if reader is not None:
+                        await asyncio.shield(asyncio.to_thread(reader.stop))
+                    reader, has_more = ReaderWatcher(self._log, self._waker), True
                 self._serve_woken()
                 self._keep_house_if_due()
-                if self._failure is not None:
-                    raise self._failure
                 if has_more:
                     await asyncio.sleep(0)
                 else:
                     await self._waker.wait()
         finally:
-            self._is_closing = True
-            delivery.on_wake = None
-            delivery.pressure.end()
             house.cancel()
             watcher.stop()
-            try:
-                if reader is not None:
-                    await asyncio.shield(asyncio.to_thread(reader.stop))
-                elif not log.is_closed:
-                    log._on_commit(None)  # noqa: SLF001 - made for this line
-                await self._cancel((set(self._serving) | self._others) - {self._ender})
-            finally:
-                # Also where a second cancellation cut this short: somebody may wait for the end.
-                delivery.give_up_requests()
-                self._ended.set()
+            await self._close(reader)
+
+    async def _close(self, reader: ReaderWatcher | None) -> None:
+        self._is_closing = True
+        self._delivery.on_wake = None
+        self._delivery.pressure.end()
+        try:
+            if reader is not None:
+                await asyncio.shield(asyncio.to_thread(reader.stop))
+            elif not self._log.is_closed:
+                self._log._on_commit(None)  # noqa: SLF001 - made for this line
+            await self._cancel((set(self._serving) | self._others) - {self._ender})
+        finally:
+            # Also where a second cancellation cut this short: somebody may wait for the end.
+            self._delivery.give_up_requests()
+            self._ended.set()
 
     async def settle(self, timeout: float) -> bool:  # noqa: ASYNC109 - it answers, it does not raise
         """Let everything that is appended now be delivered, for at most ``timeout`` seconds; whether it was."""
         delivery, deadline = self._delivery, time.monotonic() + timeout
-        last = self._log.last_seq
+        try:
+            last = self._log.last_seq
+        except CorruptionError:
+            return False  # the run met it too, and tells it
         target = 0 if last is None else last + 1
         me = asyncio.current_task()
         while not self._ended.is_set() and self._failure is None:

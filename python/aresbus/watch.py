@@ -74,7 +74,8 @@ class ReaderWatcher:
         try:
             after = self._log.last_seq
             while not self._stopping.is_set():
-                if self._log.wait(after, LOOK_SECONDS):
+                # What to wait for lies behind the end of a log that was cut, so the end itself is looked at too; that raises.
+                if self._log.wait(after, LOOK_SECONDS) or self._log.last_seq != after:
                     after = self._log.last_seq
                     self._waker()
         except (AresbusError, OSError):

@@ -311,9 +311,8 @@ def test_a_handler_that_stops_the_bus_gets_nothing_more(tmp_path):
         running = asyncio.create_task(bus.run())
         await publish(bus, 1, 2, 3)
         await running
-        await asyncio.sleep(0.01)
+        await until(lambda: len(asyncio.all_tasks()) == 1)
         assert seen == [1]
-        assert len(asyncio.all_tasks()) == 1, "nobody goes on turning"
 
     run(act())
 

@@ -19,8 +19,9 @@ from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery import cursors
 from aresbus.delivery.attempts import Attempts, is_cancelled
-from aresbus.delivery.frontier import Frontier
+from aresbus.delivery.frontier import Frontier, newest_epoch
 from aresbus.delivery.pressure import Pressure, serving
+from aresbus.delivery.rewinding import first_beyond, go_back
 from aresbus.delivery.roster import Roster
 from aresbus.delivery.statuses import Statuses
 from aresbus.errors import AresbusError, BusStateError, LogLockedError, TruncatedError
@@ -95,6 +96,29 @@ class Delivery:
             self._is_attached = False
             for subscription in self.roster.all():
                 self._let_go_of(subscription)
+
+    def go_back(self, log: Log) -> bool:
+        """Go on in ``log``, the same one opened again, which a later writer may have cut below what was read; on the loop.
+
+        False, and nothing changed, where no later writer recovered it: then what cannot be read is damaged.
+        """
+        frontier = self.frontier
+        if newest_epoch(log) <= frontier.epoch:
+            return False
+        with self._placing:
+            newest = frontier.newest
+            cut = first_beyond(log, (newest.epoch or 0) if newest is not None else frontier.epoch)
+            for subscription in self.roster.all():
+                go_back(subscription, frontier, log, cut)
+            frontier.go_back(log, cut)
+            self._statuses.clear()
+            undone = max(0, self._processed_to - cut)
+            self._processed_to -= undone
+            self._processed_before += undone
+        for subscription in self.roster.all():
+            if subscription.has_work:
+                self.wake(subscription)
+        return True
 
     # Subscriptions
 
@@ -174,6 +198,7 @@ class Delivery:
             if event.seq is not None and event.seq > frontier.dispatched:
                 self._skip_to(event.seq, None)
             self._route(frontier.shared(event))
+            frontier.newest = event
         return frontier.dispatched > start
 
     def _route(self, event: Event) -> None:
@@ -227,7 +252,7 @@ class Delivery:
         try:
             while True:
                 while subscription.requests:
-                    await self._redeliver(subscription, subscription.requests.popleft())
+                    await self._attempts.redeliver(subscription, subscription.requests.popleft())
                 if count >= limit or not subscription.has_work or self._is_over(subscription):
                     break
                 if subscription.current is None and not len(subscription.waiting) and subscription.is_behind:
@@ -269,28 +294,6 @@ class Delivery:
         else:
             self.wake(subscription)
         return await outcome
-
-    async def _redeliver(self, subscription: Subscription, request: Redelivery) -> None:
-        taken, kept, failed_keys = 0, 0, set()
-        try:
-            for one in request.deliveries:
-                if not subscription.parking.has(one.error.seq or 0):
-                    continue  # it was dropped or taken since it was asked for
-                is_tried = one.key is None or one.key not in failed_keys
-                is_tried = is_tried and subscription.is_active and subscription.halted_for is None
-                if is_tried and await self._attempts.redeliver(subscription, one):
-                    taken += 1
-                else:
-                    kept += 1
-                    failed_keys.add(one.key)
-        except BaseException:
-            if request.outcome is not None:
-                request.outcome.cancel()
-            raise
-        if taken or subscription.halted_for is None:
-            request.answer((taken, kept))
-        else:
-            request.refuse(f"{subscription.name} is halted; resume() it first")
 
     def give_up_requests(self) -> None:
         """Delivering ended: nobody would try parked deliveries again. On the loop of those who wait."""

@@ -19,7 +19,7 @@ from aresbus.errors import AresbusError, HandlerError, LogClosedError, SchemaErr
 from aresbus.metrics import Counters
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
-from aresbus.subscriptions.subscription import Verdict
+from aresbus.subscriptions.subscription import Redelivery, Verdict
 from aresbus.troubles import Troubles, described
 
 __all__ = ["Attempts", "is_cancelled"]
@@ -79,7 +79,30 @@ class Attempts:
             if not await self._is_tried_again(subscription, event, verdict.reason):
                 return False
 
-    async def redeliver(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
+    async def redeliver(self, subscription: Subscription, request: Redelivery) -> None:
+        """Try the parked deliveries of the request again, and answer it."""
+        taken, kept, failed_keys = 0, 0, set()
+        try:
+            for one in request.deliveries:
+                if not subscription.parking.has(one.error.seq or 0):
+                    continue  # it was dropped or taken since it was asked for
+                is_tried = one.key is None or one.key not in failed_keys
+                is_tried = is_tried and subscription.is_active and subscription.halted_for is None
+                if is_tried and await self._is_redelivered(subscription, one):
+                    taken += 1
+                else:
+                    kept += 1
+                    failed_keys.add(one.key)
+        except BaseException:
+            if request.outcome is not None:
+                request.outcome.cancel()
+            raise
+        if taken or subscription.halted_for is None:
+            request.answer((taken, kept))
+        else:
+            request.refuse(f"{subscription.name} is halted; resume() it first")
+
+    async def _is_redelivered(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
         """One try of a parked delivery; whether it is parked no more."""
         event, seq = parked.event, parked.error.seq or 0
         subscription.redelivered, subscription.attempt = event, parked.attempts

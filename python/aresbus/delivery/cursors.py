@@ -10,6 +10,7 @@ from itertools import islice
 from aresbus._core import Event, Log
 from aresbus.config import BusConfig
 from aresbus.delivery.frontier import Frontier
+from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
 from aresbus.schema import EventVersionManager
@@ -88,10 +89,7 @@ def _still_stands(log: Log, checkpoint: Anchor) -> bool:
 
 def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:
     """Where to go on after an event that was lost: the first of the next epoch, or the end where there is none."""
-    last = log.last_seq
-    later = [one["first_seq"] for one in log.stats()["segments"] if one["epoch"] > lost.epoch]
-    end = 0 if last is None else last + 1
-    target = min([*later, end])
+    target = first_beyond(log, lost.epoch)
     subscription.pending_messages.append(Rewound(lost.seq, target))
     subscription.was_rewound = True
     return target

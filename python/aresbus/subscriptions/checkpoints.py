@@ -93,6 +93,10 @@ class SubscriptionLog:
         """Sync and close. Idempotent."""
         self._log.close()
 
+    def look_in(self, log: _core.Log) -> None:
+        """Look for events in ``log`` from now on: the same one, opened again."""
+        self._events = log
+
     def advance(self, anchor: Anchor) -> None:
         """Remember that everything up to ``anchor``, which is durable, was taken or parked. Does not wait for the disk."""
         if self.checkpoint != anchor:
