@@ -31,7 +31,9 @@ def write(folder: Path, older: Path | None, *numbers: int) -> None:
             if older is not None and n == numbers[len(numbers) // 2]:
                 log.sync()
                 while not (folder / "segments" / f"{2:016}.log").exists():
-                    time.sleep(0.001)  # META may name the next segment already; both or neither are in the copy
+                    time.sleep(
+                        0.001
+                    )  # META may name the next segment already; both or neither are in the copy
                 shutil.copytree(folder, older, ignore=shutil.ignore_patterns("*.tmp"))
             log.append("risk_alert", n)
         log.sync()
