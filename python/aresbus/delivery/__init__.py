@@ -18,12 +18,13 @@ from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery import cursors
-from aresbus.delivery.attempts import Attempts, is_cancelled
+from aresbus.delivery.attempts import Attempts
 from aresbus.delivery.frontier import Frontier, newest_epoch
 from aresbus.delivery.pressure import Pressure, serving
 from aresbus.delivery.rewinding import first_beyond, go_back
 from aresbus.delivery.roster import Roster
 from aresbus.delivery.statuses import Statuses
+from aresbus.delivery.telling import tell
 from aresbus.errors import AresbusError, BusStateError, LogLockedError, TruncatedError
 from aresbus.events import EventStatus
 from aresbus.metrics import Counters
@@ -205,7 +206,7 @@ class Delivery:
         seq = self.frontier.dispatched
         is_wanted = False
         for subscription in self.roster.matching(event.event_type):
-            if subscription.selection.is_narrow and not subscription.selection.fits(event):
+            if subscription.is_narrow and not subscription.selection.fits(event):
                 continue
             is_wanted = True
             if subscription.is_behind or seq < subscription.next_seq:
@@ -253,28 +254,43 @@ class Delivery:
             while True:
                 while subscription.requests:
                     await self._attempts.redeliver(subscription, subscription.requests.popleft())
-                if count >= limit or not subscription.has_work or self._is_over(subscription):
+                if count >= limit or self._is_over(subscription):
                     break
-                if subscription.current is None and not len(subscription.waiting) and subscription.is_behind:
-                    self._refiller.refill(subscription)
                 if subscription.pending_messages:
-                    await self._tell(subscription)
+                    await tell(subscription, self.troubles)
                     continue
-                event = subscription.current or subscription.waiting.first()
-                if event is None:
+                event = self._next(subscription)
+                if event is not None:
+                    outcome = self._attempts.begin(subscription, event)
+                    if outcome is True or await outcome:
+                        subscription.current = None
+                        count += 1
+                elif not subscription.pending_messages:
                     break
-                if subscription.current is None:
-                    # ORDER: whoever asks for the position from another thread finds it in one of the two places.
-                    subscription.current = event
-                    subscription.waiting.take()
-                if await self._attempts.deliver(subscription, event):
-                    subscription.current = None
-                    count += 1
         finally:
             handled_event.reset(handled)
             serving.reset(served)
             self._leave(subscription)
         return count
+
+    def _next(self, subscription: Subscription) -> Event | None:
+        """The event whose turn it is, now in hand; None where there is none, or something to tell before it."""
+        if subscription.halted_for is not None or not subscription.is_active:
+            return None
+        event, waiting = subscription.current, subscription.waiting
+        if event is not None:
+            return event
+        event = waiting.first()
+        if event is None:
+            if not subscription.is_behind:
+                return None
+            self._refiller.refill(subscription)
+            event = None if subscription.pending_messages else waiting.first()
+        if event is not None:
+            # ORDER: whoever asks for the position from another thread finds it in one of the two places.
+            subscription.current = event
+            waiting.take()
+        return event
 
     async def redeliver(
         self, subscription: Subscription, deliveries: list[ParkedDelivery]
@@ -314,23 +330,6 @@ class Delivery:
         self.pressure.look()
         if not subscription.is_active:
             self._let_go(subscription)
-
-    async def _tell(self, subscription: Subscription) -> None:
-        """Give the subscriber its messages; a failure is its own, and changes nothing."""
-        on_message = subscription.terms.on_message
-        while subscription.pending_messages:
-            message = subscription.pending_messages[0]
-            try:
-                result = on_message(message) if on_message is not None else None
-                if result is not None and hasattr(type(result), "__await__"):
-                    await result
-            except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise  # it counts as not told
-                text = f"{subscription.name} failed on the message {message!r}: {described(error)}"
-                self.troubles.report(f"message {subscription.name}", text, error)
-            if subscription.pending_messages[:1] == [message]:
-                del subscription.pending_messages[0]
 
     def _let_go(self, subscription: Subscription) -> None:
         """It has ended: store how far it came, and free its name for the next."""

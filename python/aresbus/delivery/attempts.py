@@ -1,14 +1,15 @@
 """One event and one subscription: try, try again, and at last take, park, skip or stand still.
 
 Owns back-off, verdicts, and the key order behind a parked event. Runs no task: delivery calls it in the subscription's turn.
-Invariants: every failure is counted and logged; `deliver` says that the event is passed only where it was taken, parked or
+Invariants: every failure is counted and logged; `begin` says that the event is passed only where it was taken, parked or
 skipped, and not where its subscription halted before it or ended; a cancelled delivery was not made.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Hashable
+from collections.abc import Awaitable, Coroutine, Hashable
+from typing import Any, Literal, TypeAlias
 
 from aresbus._core import Event
 from aresbus.clock import Clock
@@ -25,8 +26,11 @@ from aresbus.troubles import Troubles, described
 __all__ = ["Attempts", "is_cancelled"]
 
 NS_PER_SECOND = 1_000_000_000
+NOT_WANTED = object()
 LEAST_JITTER = 0.5
 """A wait is between half and all of its back-off, so that those who failed together do not try again together."""
+
+Begun: TypeAlias = Verdict | Awaitable[Verdict | None]
 
 
 class Attempts:
@@ -44,10 +48,41 @@ class Attempts:
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
         self._statuses = statuses
 
-    async def deliver(self, subscription: Subscription, event: Event) -> bool:
-        """Whether the event is passed: it was taken, parked or skipped. Otherwise the subscription halted or ended."""
+    def begin(self, subscription: Subscription, event: Event) -> Literal[True] | Coroutine[Any, Any, bool]:
+        """Deliver the event: True where it was taken at once, else what to await for whether it is passed.
+
+        It is passed where it was taken, parked or skipped; otherwise the subscription halted or ended. Most callbacks
+        want nothing but the event and await nothing: those pay for no coroutine.
+        """
+        if not subscription.is_plain:
+            return self._deliver(subscription, event)
+        mine = subscription.selection
         try:
-            return await self._deliver(subscription, event)
+            is_as_stored = subscription.presenter.present(event) is event
+        except SchemaError:
+            is_as_stored = False
+        if not is_as_stored or not (event.event_type == mine.event_type or mine.names(event.event_type)):
+            return self._deliver(subscription, event)
+        subscription.last_error, subscription.attempt = None, 0
+        self._note_latency(subscription, event)
+        handled_event.set(event)
+        subscription.begin_judging()
+        try:
+            result = subscription.callback(event)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
+            return self._deliver(subscription, event, self._verdict_on(subscription, error))
+        if result is not None and hasattr(type(result), "__await__"):
+            return self._deliver(subscription, event, self._judged(subscription, result))
+        said = subscription.end_judging()
+        if said is not None:
+            return self._deliver(subscription, event, said)
+        self._take(subscription, event)
+        return True
+
+    async def _deliver(self, subscription: Subscription, event: Event, begun: Begun | None = None) -> bool:
+        """Whether the event is passed. ``begun``: the verdict of a first try, or what to await for it."""
+        try:
+            return await self._try_until(subscription, event, begun)
         except LogClosedError:
             raise
         except (AresbusError, OSError) as error:
@@ -55,16 +90,17 @@ class Attempts:
             self._halt(subscription, event, f"it could not be set aside: {described(error)}")
             return False
 
-    async def _deliver(self, subscription: Subscription, event: Event) -> bool:
-        if len(subscription.parking) and self._is_set_aside(subscription, event):
-            return True
-        subscription.last_error = None
-        subscription.attempt = await self._resumed_attempts(subscription, event)
-        handled_event.set(event)
-        if self._config.metrics_enabled and not subscription.is_behind:
-            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
+    async def _try_until(self, subscription: Subscription, event: Event, begun: Begun | None) -> bool:
+        if begun is None:
+            if len(subscription.parking) and self._is_set_aside(subscription, event):
+                return True
+            subscription.last_error = None
+            subscription.attempt = await self._resumed_attempts(subscription, event)
+            handled_event.set(event)
+            self._note_latency(subscription, event)
+            begun = self._try(subscription, event)
         while True:
-            verdict = await self._try(subscription, event)
+            verdict = begun if isinstance(begun, Verdict) else await begun
             if verdict is None or verdict.action == "ack":
                 self._take(subscription, event)
                 return True
@@ -78,6 +114,7 @@ class Attempts:
                 return True
             if not await self._is_tried_again(subscription, event, verdict.reason):
                 return False
+            begun = self._try(subscription, event)
 
     async def redeliver(self, subscription: Subscription, request: Redelivery) -> None:
         """Try the parked deliveries of the request again, and answer it."""
@@ -136,22 +173,34 @@ class Attempts:
             is_halting = subscription.terms.unknown_versions == "halt"
             return Verdict("halt" if is_halting else "park", described(error))
         subscription.begin_judging()
+        parts = shown if isinstance(shown, tuple) else (shown,)
+        return await self._judged(subscription, self._call(subscription, parts))
+
+    async def _judged(self, subscription: Subscription, calling: Awaitable[Any]) -> Verdict | None:
+        """The verdict once the callback is done."""
         try:
-            if not await self._call(subscription, shown if isinstance(shown, tuple) else (shown,)):
+            if await calling is NOT_WANTED:
                 return Verdict("skip", "it is not wanted")
             return await subscription.verdict()
-        except (Exception, asyncio.CancelledError) as error:
-            subscription.end_judging()
-            if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                self._counters.deliveries_cancelled += 1
-                raise
-            # Whatever a handler raises is its own failure, also that it awaited something cancelled.
-            subscription.last_error = error
-            return Verdict("retry", described(error))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
+            return self._verdict_on(subscription, error)
+
+    def _verdict_on(self, subscription: Subscription, error: BaseException) -> Verdict:
+        """What a raising callback comes to: whatever it raises is its own failure, also that it awaited something cancelled."""
+        subscription.end_judging()
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            self._counters.deliveries_cancelled += 1
+            raise error
+        subscription.last_error = error
+        return Verdict("retry", described(error))
+
+    def _note_latency(self, subscription: Subscription, event: Event) -> None:
+        if self._config.metrics_enabled and not subscription.is_behind:
+            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
 
     @staticmethod
-    async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> bool:
-        """Let the callback have the event, or its parts; whether it wanted any of them."""
+    async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> object:
+        """Let the callback have the event, or its parts; NOT_WANTED where it wanted none of them."""
         selection, is_wanted = subscription.selection, False
         for part in parts:
             # A step may have made it another type than was subscribed to.
@@ -161,7 +210,7 @@ class Attempts:
             result = subscription.callback(part)
             if result is not None and hasattr(type(result), "__await__"):
                 await result
-        return is_wanted
+        return None if is_wanted else NOT_WANTED
 
     # What follows from a try
 

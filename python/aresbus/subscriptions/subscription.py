@@ -146,6 +146,10 @@ class Subscription:
         self.parking: Parking = MemoryParking()
         self.pending_messages: list[Message] = []
         self.requests: deque[Redelivery] = deque()
+        self.is_narrow: bool = selection.is_narrow
+        """Whether an event of its type has to be looked at before it is wanted."""
+        self.is_plain: bool = terms.name is None and terms.ack == "return" and selection.where is None
+        """Nothing is asked, remembered or awaited around its callback."""
         self._owner = weakref.ref(owner)
         self._judging = threading.Lock()
 
@@ -256,15 +260,16 @@ class Subscription:
         if self._verdict is None and self._judged is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._judged.wait(), self.terms.ack_timeout)
-        self.end_judging()
-        if self._verdict is None and self._judged is not None:
+        said = self.end_judging()
+        if said is None and self._judged is not None:
             raise TimeoutError(f"not acknowledged within {self.terms.ack_timeout:g} s")
-        return self._verdict
+        return said
 
-    def end_judging(self) -> None:
-        """Whatever is said of the event from now on is refused. Idempotent."""
+    def end_judging(self) -> Verdict | None:
+        """What was said of the event so far; from now on it is refused. Idempotent."""
         with self._judging:
             self._is_judged = True
+            return self._verdict
 
     def _judge(self, event: Event, verdict: Verdict) -> None:
         with self._judging:
