@@ -12,6 +12,7 @@ from aresbus.delivery import Delivery
 from aresbus.health import Health, HealthLimits, HealthReport
 from aresbus.metrics import Counters
 from aresbus.snapshots import Snapshots
+from aresbus.troubles import described
 from aresbus.vital_signs import DiskSpace, disk_space, signs_of
 
 __all__ = ["Housekeeping"]
@@ -40,7 +41,13 @@ class Housekeeping:
         return self._snapshots.is_enabled and (self._snapshots.is_due or self._is_system_due())
 
     async def keep(self) -> None:
-        """One pass."""
+        """One pass. What fails in it is reported, and tried again in the next."""
+        try:
+            await self._pass()
+        except Exception as error:  # noqa: BLE001 - whatever it was, a bus without passes would store no checkpoint more
+            self._delivery.troubles.report("housekeeping", f"a pass failed: {described(error)}", error)
+
+    async def _pass(self) -> None:
         self._counters.housekeeping_passes += 1
         self._delivery.tell_positions()
         if any(one.is_durable for one in self._delivery.roster.all()):

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from aresbus.config import NOT_YET
-from aresbus.errors import AresbusError, BusStateError, LogClosedError
+from aresbus.errors import AresbusError, BusStateError, CorruptionError, LogClosedError
 from aresbus.log import Log
 from aresbus.readings import ReadableBus
 from aresbus.runner import DISPATCH_AT_ONCE, Runner
@@ -55,7 +55,7 @@ class LivingBus(ReadableBus):
         await self._deliver(runner)
 
     def _begin(self, log: Log) -> Runner:
-        self._runner = Runner(self._delivery, self._house, log)
+        self._runner = Runner(self._delivery, self._house, log, self._go_back)
         return self._runner
 
     async def _deliver(self, runner: Runner) -> None:
@@ -83,10 +83,13 @@ class LivingBus(ReadableBus):
         self._delivery.pressure.end()  # also of a run that was cancelled before its first step
         self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
         log, self._log = self._log, None
-        if log is not None and not log.is_closed:
-            await self._house.finish()
-        await asyncio.to_thread(self._delivery.detach)
-        await asyncio.to_thread(self._log_store.close)
+        try:
+            if log is not None and not log.is_closed:
+                await self._house.finish()
+        finally:
+            # Whatever failed, the lock is released.
+            await asyncio.to_thread(self._delivery.detach)
+            await asyncio.to_thread(self._log_store.close)
 
     async def __aenter__(self) -> Self:
         log = await self._opened(again=True)
@@ -157,6 +160,21 @@ class LivingBus(ReadableBus):
             raise
         return log
 
+    async def _go_back(self, error: CorruptionError) -> Log:
+        """The log opened again where a later writer recovered it, subscriptions rewound; otherwise raises ``error``."""
+        old = self._log
+        if old is None or self._mode != "r":
+            raise error
+        log = await asyncio.to_thread(self._log_store.open_again)
+        if self._is_stopped or not self._delivery.go_back(log):
+            log.close()
+            raise error
+        self._log_store.exchange(log)
+        self._log = log
+        self._troubles.report("cut", f"the log was recovered beside this reader: {error.message}", error)
+        old.close()
+        return log
+
     async def process_pending(self) -> int:
         """One delivery pass, for tests and scripts that do not :meth:`run`; how many deliveries were made.
 
@@ -170,11 +188,17 @@ class LivingBus(ReadableBus):
         delivery = self._delivery
         has_more = True
         while has_more:
-            has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+            try:
+                has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+            except CorruptionError as error:
+                await self._go_back(error)
             await asyncio.sleep(0)
         delivery.take_woken()
         ready = [one for one in delivery.roster.all() if one.has_work]
         counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
         if self._house.is_due or any(one.is_durable for one in ready):
             await self._house.keep()
+        for one in ready:
+            if one.has_work:
+                delivery.wake(one)  # of a run beside it, which saw it busy
         return sum(counts)

@@ -7,12 +7,12 @@ when `run` returns; a handler that ignores its cancellation cannot hold up the e
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from aresbus._core import Log
 from aresbus.delivery import Delivery
-from aresbus.errors import HandlerError
+from aresbus.errors import CorruptionError, HandlerError
 from aresbus.housekeeping import Housekeeping
 from aresbus.subscriptions import Subscription
 from aresbus.watch import HoldWatcher, ReaderWatcher, Waker
@@ -30,18 +30,30 @@ REST_FACTOR = 9
 class Runner:
     """Delivers on the loop it was made on, until it is told to end."""
 
-    def __init__(self, delivery: Delivery, house: Housekeeping, log: Log) -> None:
-        """Deliver what is in ``log``; ``house`` is kept every processing_interval, and whenever something is due."""
+    def __init__(
+        self,
+        delivery: Delivery,
+        house: Housekeeping,
+        log: Log,
+        go_back: Callable[[CorruptionError], Awaitable[Log]],
+    ) -> None:
+        """Deliver what is in ``log``; ``house`` is kept every processing_interval, and whenever something is due.
+
+        ``go_back`` opens a log again that cannot be read on because a later writer has cut it, or raises.
+        """
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.held_for: tuple[float, str] | None = None
         """While the loop is held: for how long when it was noticed, and the handler that was entered last."""
         self._delivery, self._house, self._log = delivery, house, log
+        self._go_back = go_back
         self._waker = Waker(self.loop)
         delivery.pressure.is_delivering = True
         self._serving: dict[asyncio.Task[None], Subscription] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self._is_closing = False
+        """No turn begins any more."""
         self._is_ending = False
         self._ender: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
@@ -61,32 +73,48 @@ class Runner:
                     delivery.wake(one)
             while not self._is_ending:
                 self._waker.clear()
-                has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+                try:
+                    has_more = delivery.dispatch(DISPATCH_AT_ONCE)
+                    if self._failure is not None:
+                        raise self._failure
+                except CorruptionError as error:
+                    self._log, self._failure = await self._go_back(error), None
+                    if reader is not None:
+                        await asyncio.shield(asyncio.to_thread(reader.stop))
+                    reader, has_more = ReaderWatcher(self._log, self._waker), True
                 self._serve_woken()
                 self._keep_house_if_due()
-                if self._failure is not None:
-                    raise self._failure
                 if has_more:
                     await asyncio.sleep(0)
                 else:
                     await self._waker.wait()
         finally:
-            delivery.on_wake = None
-            delivery.pressure.end()
             house.cancel()
             watcher.stop()
-            if reader is None:
-                if not log.is_closed:
-                    log._on_commit(None)  # noqa: SLF001 - made for this line
-            else:
+            await self._close(reader)
+
+    async def _close(self, reader: ReaderWatcher | None) -> None:
+        self._is_closing = True
+        self._delivery.on_wake = None
+        self._delivery.pressure.end()
+        try:
+            if reader is not None:
                 await asyncio.shield(asyncio.to_thread(reader.stop))
+            elif not self._log.is_closed:
+                self._log._on_commit(None)  # noqa: SLF001 - made for this line
             await self._cancel((set(self._serving) | self._others) - {self._ender})
+        finally:
+            # Also where a second cancellation cut this short: somebody may wait for the end.
+            self._delivery.give_up_requests()
             self._ended.set()
 
     async def settle(self, timeout: float) -> bool:  # noqa: ASYNC109 - it answers, it does not raise
         """Let everything that is appended now be delivered, for at most ``timeout`` seconds; whether it was."""
         delivery, deadline = self._delivery, time.monotonic() + timeout
-        last = self._log.last_seq
+        try:
+            last = self._log.last_seq
+        except CorruptionError:
+            return False  # the run met it too, and tells it
         target = 0 if last is None else last + 1
         me = asyncio.current_task()
         while not self._ended.is_set() and self._failure is None:
@@ -102,6 +130,7 @@ class Runner:
 
     async def end(self) -> None:
         """Cancel what is left, report each handler that was in the middle of a delivery, and end the run."""
+        self._is_closing = True
         hanging = {task: one for task, one in self._serving.items() if task is not asyncio.current_task()}
         for subscription in hanging.values():
             self._report_cancelled(subscription)
@@ -118,6 +147,8 @@ class Runner:
         self._waker()
 
     def _serve_woken(self) -> None:
+        if self._is_closing:
+            return
         for subscription in self._delivery.take_woken():
             if subscription.task is None and subscription.has_work:
                 task = self.loop.create_task(self._serve(subscription), name=f"aresbus {subscription.name}")
@@ -127,7 +158,8 @@ class Runner:
 
     async def _serve(self, subscription: Subscription) -> None:
         delivery, batch_size = self._delivery, self._delivery.config.batch_size
-        while subscription.has_work:
+        # Busy without us it is in the turn of a pass beside the run, which wakes us when it is over.
+        while subscription.has_work and subscription.busy_since is None and not self._is_closing:
             await delivery.drain(subscription, batch_size)
             self._keep_house_if_due()
             await asyncio.sleep(0)
@@ -135,13 +167,12 @@ class Runner:
     def _forget(self, task: asyncio.Task[None]) -> None:
         subscription = self._serving.pop(task)
         subscription.task = None
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             # No handler's error gets here: the log could not be read, so nobody can go on.
             self._failure = error
             self._waker()
-        elif subscription.has_work and not self._is_ending:
+        elif subscription.has_work and subscription.busy_since is None:
+            # Also of a run that ended: a handler that outlived it is done, and the next run may wait for it.
             self._delivery.wake(subscription)
 
     def _start(self, act: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -157,9 +188,11 @@ class Runner:
     async def _keep_house_and_rest(self) -> None:
         """One pass, then a rest nine times as long: snapshots, which sync, take a tenth of the time at most."""
         began = time.monotonic()
-        await self._house.keep()
-        await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
-        self._keeping = None
+        try:
+            await self._house.keep()
+            await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
+        finally:
+            self._keeping = None
         self._waker()
 
     async def _housekeeping(self) -> None:

@@ -88,6 +88,18 @@ class LogEventStore(IEventStore):
         if log is not None:
             log.close()
 
+    def open_again(self) -> Log:
+        """The log once more, as its files are now, for :meth:`exchange`; two at a time are possible in mode "r" alone."""
+        return self._open_log()
+
+    def exchange(self, log: Log) -> None:
+        """Use ``log`` from now on. The one before stays open, for who is reading from it. Raises LogClosedError."""
+        with self._lock:
+            if self._is_closed:
+                log.close()
+                raise LogClosedError("the event store was closed")
+            self._log = log
+
     @property
     def is_open(self) -> bool:
         """Whether the log has been opened and not closed since."""

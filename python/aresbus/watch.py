@@ -76,7 +76,8 @@ class ReaderWatcher:
     def _watch(self) -> None:
         try:
             while not self._stopping.is_set():
-                if self._log.wait(self._after, LOOK_SECONDS):
+                # What to wait for lies behind the end of a log that was cut, so the end itself is looked at too; that raises.
+                if self._log.wait(self._after, LOOK_SECONDS) or self._log.last_seq != self._after:
                     self._after = self._log.last_seq
                     self._waker()
         except (AresbusError, OSError):

@@ -4,6 +4,8 @@ Owns no fixture and asserts nothing.
 """
 
 import asyncio
+import shutil
+from pathlib import Path
 from typing import Any
 
 from aresbus import EnhancedEventBus, Event
@@ -34,6 +36,23 @@ async def until(condition) -> None:
     """Wait until ``condition()`` holds."""
     while not condition():  # noqa: ASYNC110 - what a test waits for has no event
         await asyncio.sleep(0.001)
+
+
+async def publish(bus, *numbers, **keywords) -> None:
+    """Publish each number as the data of an alert."""
+    for n in numbers:
+        await bus.publish("risk_alert", n, **keywords)
+
+
+def keep_only_subscriptions(folder: Path, older: Path) -> None:
+    """The log as it was at ``older``, with the memory of today: what power loss, or a restored copy, leaves."""
+    for entry in folder.iterdir():
+        if entry.name != "subscriptions":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for entry in older.iterdir():
+        if entry.name != "subscriptions":
+            target = folder / entry.name
+            shutil.copytree(entry, target) if entry.is_dir() else shutil.copy(entry, target)
 
 
 class Seen(list[Any]):

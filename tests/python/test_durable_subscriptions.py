@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from pathlib import Path
 
 import aresbus
 import pytest
@@ -10,12 +9,7 @@ from aresbus import ConfigError, LogLockedError
 from aresbus.subscriptions import CaughtUp, Rewound
 from aresbus.subscriptions.checkpoints import folder_of, names_in
 from aresbus.testing import settled
-from bus_support import Seen, make_bus, run, until
-
-
-async def publish(bus, *numbers, **keywords):
-    for n in numbers:
-        await bus.publish("risk_alert", n, **keywords)
+from bus_support import Seen, keep_only_subscriptions, make_bus, publish, run, until
 
 
 def records(folder, name: str, kind: str) -> list[dict]:
@@ -246,17 +240,6 @@ def test_a_checkpoint_is_never_ahead_of_what_is_durable(tmp_path):
             await until(lambda: records(tmp_path, "desk", "checkpoint")[-1]["seq"] == 19)
 
     run(act())
-
-
-def keep_only_subscriptions(folder: Path, older: Path) -> None:
-    """The log as it was at ``older``, with the memory of today: what power loss, or a restored copy, leaves."""
-    for entry in folder.iterdir():
-        if entry.name != "subscriptions":
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    for entry in older.iterdir():
-        if entry.name != "subscriptions":
-            target = folder / entry.name
-            shutil.copytree(entry, target) if entry.is_dir() else shutil.copy(entry, target)
 
 
 @pytest.mark.parametrize("has_gone_on", [True, False], ids=["with newer events", "at its end"])

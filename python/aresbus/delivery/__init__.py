@@ -8,6 +8,7 @@ is bounded by max_history, whatever lags.
 """
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,11 +19,13 @@ from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery import cursors
 from aresbus.delivery.attempts import Attempts
-from aresbus.delivery.frontier import Frontier
+from aresbus.delivery.frontier import Frontier, newest_epoch
 from aresbus.delivery.pressure import Pressure, serving
+from aresbus.delivery.rewinding import first_beyond, go_back
 from aresbus.delivery.roster import Roster
 from aresbus.delivery.statuses import Statuses
-from aresbus.errors import BusStateError, TruncatedError
+from aresbus.delivery.telling import tell
+from aresbus.errors import AresbusError, BusStateError, LogLockedError, TruncatedError
 from aresbus.events import EventStatus
 from aresbus.metrics import Counters
 from aresbus.schema import EventVersionManager
@@ -64,36 +67,78 @@ class Delivery:
         self._observe = observe
         self._woken: dict[Subscription, None] = {}
         self._asked: deque[Subscription] = deque()
+        self._is_attached = False
+        self._placing = threading.Lock()
+        """Held while subscriptions get, store or give up their places: by one thread at a time."""
         self._processed_before = 0
         self._processed_from = 0
         self._processed_to = 0
 
     def attach(self, log: Log) -> None:
         """Work on ``log``, from its end. Blocks for the disk where subscriptions are durable; raises what their logs raise."""
-        is_first = self.frontier.log is None
-        self._processed_before += self._processed_to - self._processed_from
-        self.frontier.attach(log)
-        self._processed_from = self._processed_to = self.frontier.dispatched
-        self._statuses.clear()
-        for subscription in self.roster.all():
-            cursors.begin(subscription, log, is_new=is_first)
+        with self._placing:
+            self._processed_before += self._processed_to - self._processed_from
+            self.frontier.attach(log)
+            self._processed_from = self._processed_to = self.frontier.dispatched
+            self._statuses.clear()
+            subscriptions = self.roster.all()
+            for subscription in subscriptions:
+                cursors.begin(subscription, log)
+            for subscription in subscriptions:
+                subscription.has_begun = True
+            self._is_attached = True
 
     def detach(self) -> None:
-        """The log is about to be closed: store how far everybody came. Blocks for the log of each durable subscription."""
-        self.remember()
+        """The log is about to be closed: store how far everybody came. Blocks for the log of each durable subscription.
+
+        A checkpoint that cannot be stored is reported: its events come again.
+        """
+        with self._placing:
+            self._is_attached = False
+            for subscription in self.roster.all():
+                self._let_go_of(subscription)
+
+    def go_back(self, log: Log) -> bool:
+        """Go on in ``log``, the same one opened again, which a later writer may have cut below what was read; on the loop.
+
+        False, and nothing changed, where no later writer recovered it: then what cannot be read is damaged.
+        """
+        frontier = self.frontier
+        if newest_epoch(log) <= frontier.epoch:
+            return False
+        with self._placing:
+            newest = frontier.newest
+            cut = first_beyond(log, (newest.epoch or 0) if newest is not None else frontier.epoch)
+            for subscription in self.roster.all():
+                go_back(subscription, frontier, log, cut)
+            frontier.go_back(log, cut)
+            self._statuses.clear()
+            undone = max(0, self._processed_to - cut)
+            self._processed_to -= undone
+            self._processed_before += undone
         for subscription in self.roster.all():
-            cursors.forget(subscription)
+            if subscription.has_work:
+                self.wake(subscription)
+        return True
 
     # Subscriptions
 
     def add(self, selection: Selection, callback: Callback, terms: Terms) -> Subscription:
         """Subscribe, from now on or where ``terms`` say. From any thread; blocks for the disk if they name it durable."""
-        log = self.frontier.log
         made = Subscription(selection, callback, terms, self.config.max_history, self)
         made.presenter = self._versions.presenter(terms.unknown_versions)
-        if log is not None and not log.is_closed:
-            cursors.begin(made, log, is_new=True)
-        self.roster.add(made)
+        with self._placing:
+            if terms.name is not None and any(one.terms.name == terms.name for one in self.roster.all()):
+                raise LogLockedError(f"the subscription {terms.name!r} is in use on this bus")
+            log = self.frontier.log if self._is_attached else None
+            if log is not None and not log.is_closed:
+                try:
+                    cursors.begin(made, log)
+                except BaseException:
+                    cursors.forget(made)  # at once: whoever holds the error holds the subscription
+                    raise
+                made.has_begun = True
+            self.roster.add(made)
         if made.has_work:
             self.wake(made)
         return made
@@ -154,13 +199,14 @@ class Delivery:
             if event.seq is not None and event.seq > frontier.dispatched:
                 self._skip_to(event.seq, None)
             self._route(frontier.shared(event))
+            frontier.newest = event
         return frontier.dispatched > start
 
     def _route(self, event: Event) -> None:
         seq = self.frontier.dispatched
         is_wanted = False
         for subscription in self.roster.matching(event.event_type):
-            if subscription.selection.is_narrow and not subscription.selection.fits(event):
+            if subscription.is_narrow and not subscription.selection.fits(event):
                 continue
             is_wanted = True
             if subscription.is_behind or seq < subscription.next_seq:
@@ -205,30 +251,46 @@ class Delivery:
         handled, served = handled_event.set(None), serving.set(subscription)
         count = 0
         try:
-            while subscription.requests:
-                await self._redeliver(subscription, subscription.requests.popleft())
-            while count < limit and subscription.has_work and not subscription.requests:
-                if subscription.current is None and not len(subscription.waiting) and subscription.is_behind:
-                    self._refiller.refill(subscription)
-                if subscription.pending_messages:
-                    await self._tell(subscription)
-                    continue
-                event = subscription.current or subscription.waiting.first()
-                if event is None:
+            while True:
+                while subscription.requests:
+                    await self._attempts.redeliver(subscription, subscription.requests.popleft())
+                if count >= limit or self._is_over(subscription):
                     break
-                if subscription.current is None:
-                    # ORDER: whoever asks for the position from another thread finds it in one of the two places.
-                    subscription.current = event
-                    subscription.waiting.take()
-                await self._attempts.deliver(subscription, event)
-                if subscription.halted_for is None:
-                    subscription.current = None
-                    count += 1
+                if subscription.pending_messages:
+                    await tell(subscription, self.troubles)
+                    continue
+                event = self._next(subscription)
+                if event is not None:
+                    outcome = self._attempts.begin(subscription, event)
+                    if outcome is True or await outcome:
+                        subscription.current = None
+                        count += 1
+                elif not subscription.pending_messages:
+                    break
         finally:
             handled_event.reset(handled)
             serving.reset(served)
             self._leave(subscription)
         return count
+
+    def _next(self, subscription: Subscription) -> Event | None:
+        """The event whose turn it is, now in hand; None where there is none, or something to tell before it."""
+        if subscription.halted_for is not None or not subscription.is_active:
+            return None
+        event, waiting = subscription.current, subscription.waiting
+        if event is not None:
+            return event
+        event = waiting.first()
+        if event is None:
+            if not subscription.is_behind:
+                return None
+            self._refiller.refill(subscription)
+            event = None if subscription.pending_messages else waiting.first()
+        if event is not None:
+            # ORDER: whoever asks for the position from another thread finds it in one of the two places.
+            subscription.current = event
+            waiting.take()
+        return event
 
     async def redeliver(
         self, subscription: Subscription, deliveries: list[ParkedDelivery]
@@ -249,21 +311,18 @@ class Delivery:
             self.wake(subscription)
         return await outcome
 
-    async def _redeliver(self, subscription: Subscription, request: Redelivery) -> None:
-        taken, failed_keys = 0, set()
-        try:
-            for one in request.deliveries:
-                is_tried = one.key is None or one.key not in failed_keys
-                if is_tried and await self._attempts.redeliver(subscription, one):
-                    taken += 1
-                else:
-                    failed_keys.add(one.key)
-        except BaseException:
-            if request.outcome is not None:
-                request.outcome.cancel()
-            raise
-        if request.outcome is not None and not request.outcome.done():
-            request.outcome.set_result((taken, len(request.deliveries) - taken))
+    def give_up_requests(self) -> None:
+        """Delivering ended: nobody would try parked deliveries again. On the loop of those who wait."""
+        for subscription in self.roster.all():
+            while subscription.requests:
+                subscription.requests.popleft().refuse(
+                    "the bus stopped before it came to the parked deliveries"
+                )
+
+    def _is_over(self, subscription: Subscription) -> bool:
+        """Whether its turn ends although it has work: the bus was stopped, or a handler outlived its cancellation."""
+        task = subscription.task
+        return not self._is_attached or (task is not None and task.cancelling() > 0)
 
     def _leave(self, subscription: Subscription) -> None:
         subscription.busy_since = None
@@ -272,30 +331,39 @@ class Delivery:
         if not subscription.is_active:
             self._let_go(subscription)
 
-    async def _tell(self, subscription: Subscription) -> None:
-        """Give the subscriber its messages; a failure is its own, and changes nothing."""
-        on_message = subscription.terms.on_message
-        messages, subscription.pending_messages = subscription.pending_messages, []
-        for message in messages if on_message is not None else ():
-            try:
-                result = on_message(message) if on_message is not None else None
-                if result is not None and hasattr(type(result), "__await__"):
-                    await result
-            except Exception as error:  # noqa: BLE001 - the user's code
-                text = f"{subscription.name} failed on the message {message!r}: {described(error)}"
-                self.troubles.report(f"message {subscription.name}", text, error)
-
     def _let_go(self, subscription: Subscription) -> None:
         """It has ended: store how far it came, and free its name for the next."""
-        cursors.remember(subscription, self.frontier)
-        cursors.forget(subscription)
+        with self._placing:
+            self._let_go_of(subscription)
+
+    def _let_go_of(self, subscription: Subscription) -> None:
+        self._remember(subscription)
+        try:
+            cursors.forget(subscription)
+        except (AresbusError, OSError) as error:
+            self._report_checkpoint(subscription, error)
 
     # How far everything is
 
     def remember(self) -> None:
-        """Store the checkpoints of all durable subscriptions. Blocks for the log, not for the disk."""
+        """Store the checkpoints of all durable subscriptions. Blocks for the log, not for the disk.
+
+        One that cannot be stored is reported, and tried again the next time.
+        """
         for subscription in self.roster.all():
+            with self._placing:
+                self._remember(subscription)
+
+    def _remember(self, subscription: Subscription) -> None:
+        try:
             cursors.remember(subscription, self.frontier)
+        except (AresbusError, OSError) as error:
+            self._report_checkpoint(subscription, error)
+
+    def _report_checkpoint(self, subscription: Subscription, error: BaseException) -> None:
+        name = subscription.name
+        text = f"the checkpoint of {name} cannot be stored, so events may come again: {described(error)}"
+        self.troubles.report(f"checkpoint {name}", text, error)
 
     def tell_positions(self) -> None:
         """Queue a position message for whoever came on without an event."""

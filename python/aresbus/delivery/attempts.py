@@ -1,32 +1,36 @@
 """One event and one subscription: try, try again, and at last take, park, skip or stand still.
 
 Owns back-off, verdicts, and the key order behind a parked event. Runs no task: delivery calls it in the subscription's turn.
-Invariants: every failure is counted and logged; when `deliver` returns the event was taken, parked or skipped, or the
-subscription is halted before it; a cancelled delivery was not made.
+Invariants: every failure is counted and logged; `begin` says that the event is passed only where it was taken, parked or
+skipped, and not where its subscription halted before it or ended; a cancelled delivery was not made.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Hashable
+from collections.abc import Awaitable, Coroutine, Hashable
+from typing import Any, Literal, TypeAlias
 
 from aresbus._core import Event
 from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
 from aresbus.delivery.statuses import Statuses
-from aresbus.errors import HandlerError, SchemaError
+from aresbus.errors import AresbusError, HandlerError, LogClosedError, SchemaError
 from aresbus.metrics import Counters
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
-from aresbus.subscriptions.subscription import Verdict
+from aresbus.subscriptions.subscription import Redelivery, Verdict
 from aresbus.troubles import Troubles, described
 
-__all__ = ["Attempts"]
+__all__ = ["Attempts", "is_cancelled"]
 
 NS_PER_SECOND = 1_000_000_000
+NOT_WANTED = object()
 LEAST_JITTER = 0.5
 """A wait is between half and all of its back-off, so that those who failed together do not try again together."""
+
+Begun: TypeAlias = Verdict | Awaitable[Verdict | None]
 
 
 class Attempts:
@@ -44,37 +48,107 @@ class Attempts:
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
         self._statuses = statuses
 
-    async def deliver(self, subscription: Subscription, event: Event) -> None:
-        """Until the event was taken, parked or skipped, the subscription halted or ended."""
-        if len(subscription.parking) and self._is_set_aside(subscription, event):
-            return
-        subscription.attempt = await self._resumed_attempts(subscription, event)
+    def begin(self, subscription: Subscription, event: Event) -> Literal[True] | Coroutine[Any, Any, bool]:
+        """Deliver the event: True where it was taken at once, else what to await for whether it is passed.
+
+        It is passed where it was taken, parked or skipped; otherwise the subscription halted or ended. Most callbacks
+        want nothing but the event and await nothing: those pay for no coroutine.
+        """
+        if not subscription.is_plain:
+            return self._deliver(subscription, event)
+        mine = subscription.selection
+        try:
+            is_as_stored = subscription.presenter.present(event) is event
+        except SchemaError:
+            is_as_stored = False
+        if not is_as_stored or not (event.event_type == mine.event_type or mine.names(event.event_type)):
+            return self._deliver(subscription, event)
+        subscription.last_error, subscription.attempt = None, 0
+        self._note_latency(subscription, event)
         handled_event.set(event)
-        if self._config.metrics_enabled and not subscription.is_behind:
-            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
+        subscription.begin_judging()
+        try:
+            result = subscription.callback(event)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
+            return self._deliver(subscription, event, self._verdict_on(subscription, error))
+        if result is not None and hasattr(type(result), "__await__"):
+            return self._deliver(subscription, event, self._judged(subscription, result))
+        said = subscription.end_judging()
+        if said is not None:
+            return self._deliver(subscription, event, said)
+        self._take(subscription, event)
+        return True
+
+    async def _deliver(self, subscription: Subscription, event: Event, begun: Begun | None = None) -> bool:
+        """Whether the event is passed. ``begun``: the verdict of a first try, or what to await for it."""
+        try:
+            return await self._try_until(subscription, event, begun)
+        except LogClosedError:
+            raise
+        except (AresbusError, OSError) as error:
+            # Not to be parked, where the disk is full, say, is no reason to pass the event, nor to keep it from others.
+            self._halt(subscription, event, f"it could not be set aside: {described(error)}")
+            return False
+
+    async def _try_until(self, subscription: Subscription, event: Event, begun: Begun | None) -> bool:
+        if begun is None:
+            if len(subscription.parking) and self._is_set_aside(subscription, event):
+                return True
+            subscription.last_error = None
+            subscription.attempt = await self._resumed_attempts(subscription, event)
+            handled_event.set(event)
+            self._note_latency(subscription, event)
+            begun = self._try(subscription, event)
         while True:
-            verdict = await self._try(subscription, event)
+            verdict = begun if isinstance(begun, Verdict) else await begun
             if verdict is None or verdict.action == "ack":
                 self._take(subscription, event)
-            elif verdict.action == "skip":
+                return True
+            if verdict.action == "skip":
                 self._skip(subscription, event)
-            elif verdict.action == "halt":
+                return True
+            if verdict.action == "halt":
                 self._halt(subscription, event, verdict.reason)
-            elif await self._goes_on(subscription, event, verdict):
-                continue
-            return
+                return False
+            if self._is_parked_for(subscription, event, verdict):
+                return True
+            if not await self._is_tried_again(subscription, event, verdict.reason):
+                return False
+            begun = self._try(subscription, event)
 
-    async def redeliver(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
+    async def redeliver(self, subscription: Subscription, request: Redelivery) -> None:
+        """Try the parked deliveries of the request again, and answer it."""
+        taken, kept, failed_keys = 0, 0, set()
+        try:
+            for one in request.deliveries:
+                if not subscription.parking.has(one.error.seq or 0):
+                    continue  # it was dropped or taken since it was asked for
+                is_tried = one.key is None or one.key not in failed_keys
+                is_tried = is_tried and subscription.is_active and subscription.halted_for is None
+                if is_tried and await self._is_redelivered(subscription, one):
+                    taken += 1
+                else:
+                    kept += 1
+                    failed_keys.add(one.key)
+        except BaseException:
+            if request.outcome is not None:
+                request.outcome.cancel()
+            raise
+        if taken or subscription.halted_for is None:
+            request.answer((taken, kept))
+        else:
+            request.refuse(f"{subscription.name} is halted; resume() it first")
+
+    async def _is_redelivered(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
         """One try of a parked delivery; whether it is parked no more."""
-        event = parked.event
-        subscription.current, subscription.attempt = event, parked.attempts
+        event, seq = parked.event, parked.error.seq or 0
+        subscription.redelivered, subscription.attempt = event, parked.attempts
         event.metadata.retry_count = parked.attempts
         handled_event.set(event)
         try:
             verdict = await self._try(subscription, event)
         finally:
-            subscription.current = None
-        seq = parked.error.seq or 0
+            subscription.redelivered = None
         if verdict is None or verdict.action == "ack":
             subscription.parking.resolve(seq, "redelivered")
             self._take(subscription, event)
@@ -86,7 +160,7 @@ class Attempts:
         if verdict.action == "halt":
             self._halt(subscription, event, verdict.reason)
         self._note_failure(subscription, event, verdict.reason)
-        self._park(subscription, event, parked.attempts + 1, verdict.reason, key=parked.key)
+        self._park(subscription, event, parked.attempts + 1, verdict.reason, seq=seq, key=parked.key)
         return False
 
     async def _try(self, subscription: Subscription, event: Event) -> Verdict | None:
@@ -99,21 +173,34 @@ class Attempts:
             is_halting = subscription.terms.unknown_versions == "halt"
             return Verdict("halt" if is_halting else "park", described(error))
         subscription.begin_judging()
+        parts = shown if isinstance(shown, tuple) else (shown,)
+        return await self._judged(subscription, self._call(subscription, parts))
+
+    async def _judged(self, subscription: Subscription, calling: Awaitable[Any]) -> Verdict | None:
+        """The verdict once the callback is done."""
         try:
-            if not await self._call(subscription, shown if isinstance(shown, tuple) else (shown,)):
+            if await calling is NOT_WANTED:
                 return Verdict("skip", "it is not wanted")
             return await subscription.verdict()
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-                self._counters.deliveries_cancelled += 1
-                raise
-            # Whatever a handler raises is its own failure, also that it awaited something cancelled.
-            subscription.last_error = error
-            return Verdict("retry", described(error))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
+            return self._verdict_on(subscription, error)
+
+    def _verdict_on(self, subscription: Subscription, error: BaseException) -> Verdict:
+        """What a raising callback comes to: whatever it raises is its own failure, also that it awaited something cancelled."""
+        subscription.end_judging()
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            self._counters.deliveries_cancelled += 1
+            raise error
+        subscription.last_error = error
+        return Verdict("retry", described(error))
+
+    def _note_latency(self, subscription: Subscription, event: Event) -> None:
+        if self._config.metrics_enabled and not subscription.is_behind:
+            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
 
     @staticmethod
-    async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> bool:
-        """Let the callback have the event, or its parts; whether it wanted any of them."""
+    async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> object:
+        """Let the callback have the event, or its parts; NOT_WANTED where it wanted none of them."""
         selection, is_wanted = subscription.selection, False
         for part in parts:
             # A step may have made it another type than was subscribed to.
@@ -123,12 +210,12 @@ class Attempts:
             result = subscription.callback(part)
             if result is not None and hasattr(type(result), "__await__"):
                 await result
-        return is_wanted
+        return None if is_wanted else NOT_WANTED
 
     # What follows from a try
 
-    async def _goes_on(self, subscription: Subscription, event: Event, verdict: Verdict) -> bool:
-        """Whether to try again, after the back-off; otherwise the event was parked, or the subscription ended."""
+    def _is_parked_for(self, subscription: Subscription, event: Event, verdict: Verdict) -> bool:
+        """Note the failure, and park the event if that was its last try; whether it was."""
         terms = subscription.terms
         most = self._config.max_retry_count if terms.max_retries is None else terms.max_retries
         is_last = verdict.action == "park" or subscription.attempt >= most
@@ -136,9 +223,12 @@ class Attempts:
         self._statuses.failed(event, subscription, is_last=is_last)
         if is_last:
             self._park(subscription, event, subscription.attempt + 1, verdict.reason)
-            return False
+        return is_last
+
+    async def _is_tried_again(self, subscription: Subscription, event: Event, reason: str) -> bool:
+        """After the back-off; False where the subscription ended meanwhile."""
         subscription.attempt += 1
-        await self._back_off(subscription, event, verdict.reason)
+        await self._back_off(subscription, event, reason)
         if not subscription.is_active:
             return False
         event.metadata.retry_count = subscription.attempt
@@ -171,6 +261,7 @@ class Attempts:
 
     def _take(self, subscription: Subscription, event: Event) -> None:
         self._statuses.taken(event)
+        subscription.last_error = None  # with its frames, which may keep anything alive
         subscription.delivered_count += 1
         self._counters.events_delivered += 1
 
@@ -223,16 +314,18 @@ class Attempts:
         attempts: int,
         reason: str,
         *,
+        seq: int | None = None,
         key: Hashable = None,
         is_queued: bool = False,
     ) -> None:
+        """Set it aside. ``seq`` is its place where the event, lost from the log since, knows none."""
         name = subscription.name
         error = HandlerError(
             f"{name} did not get {event!r}: {reason}"
             if is_queued
             else f"{name} failed {attempts} times on {event!r}, at last with {reason}",
             handler=name,
-            seq=event.seq,
+            seq=event.seq if seq is None else seq,
             event_id=event.event_id,
         )
         cause = subscription.last_error
@@ -249,6 +342,7 @@ class Attempts:
             self._troubles.report("parked too many", f"{name}: the oldest parked delivery was dropped")
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Whether somebody wants the running task to end; an awaited thing may be cancelled for its own reasons."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

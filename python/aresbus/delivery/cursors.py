@@ -10,10 +10,11 @@ from itertools import islice
 from aresbus._core import Event, Log
 from aresbus.config import BusConfig
 from aresbus.delivery.frontier import Frontier
+from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
 from aresbus.schema import EventVersionManager
-from aresbus.subscriptions import CaughtUp, FellBehind, Lost, Position, Rewound, Subscription
+from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
 from aresbus.subscriptions.checkpoints import Anchor, SubscriptionLog, anchor_at
 from aresbus.subscriptions.parking import MemoryParking
 from aresbus.subscriptions.subscription import Redelivery
@@ -25,16 +26,22 @@ BEFORE_THE_FIRST = Anchor(-1, 0, "")
 """The checkpoint of a subscription that began on an empty log."""
 
 
-def begin(subscription: Subscription, log: Log, *, is_new: bool) -> None:
+def begin(subscription: Subscription, log: Log) -> None:
     """Put the subscription at its place in ``log``: after its checkpoint, where its terms say, or at the end.
 
-    ``is_new``: its terms count; otherwise it was on an earlier opening of this log already. Blocks for the disk if it is
+    Its terms count until it has begun: on an earlier opening of this log, that is. Blocks for the disk if it is
     durable. Raises LogLockedError, ConfigError, StorageError.
     """
+    is_new = not subscription.has_begun
     last = log.last_seq
     end = 0 if last is None else last + 1
     subscription.waiting.clear()
     subscription.reader, subscription.current = None, None
+    # What a life of before could not tell any more; a Rewound comes again where its checkpoint still is of a lost event.
+    subscription.pending_messages = [
+        one for one in subscription.pending_messages if isinstance(one, Lost | Halted)
+    ]
+    subscription.requests.clear()
     terms = subscription.terms
     start, is_from_history = end, False
     if is_new and terms.after is not None:
@@ -82,10 +89,7 @@ def _still_stands(log: Log, checkpoint: Anchor) -> bool:
 
 def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:
     """Where to go on after an event that was lost: the first of the next epoch, or the end where there is none."""
-    last = log.last_seq
-    later = [one["first_seq"] for one in log.stats()["segments"] if one["epoch"] > lost.epoch]
-    end = 0 if last is None else last + 1
-    target = min([*later, end])
+    target = first_beyond(log, lost.epoch)
     subscription.pending_messages.append(Rewound(lost.seq, target))
     subscription.was_rewound = True
     return target
@@ -109,6 +113,10 @@ def remember(subscription: Subscription, frontier: Frontier) -> None:
     known = memory.checkpoint
     if subscription.was_rewound and subscription.pending_messages:
         return  # it has yet to be told
+    if subscription.was_rewound and passed < 0:
+        memory.advance(BEFORE_THE_FIRST)
+        subscription.was_rewound = False
+        return
     if passed < 0 or (known is not None and passed <= known.seq and not subscription.was_rewound):
         return
     anchor = anchor_at(log, passed)

@@ -5,9 +5,10 @@ handler. Invariant: at most ``max_history`` events are held, whatever lags.
 """
 
 from aresbus._core import Event, Log
+from aresbus.snapshot_record import event_at
 from aresbus.subscriptions import Subscription
 
-__all__ = ["Frontier"]
+__all__ = ["Frontier", "newest_epoch"]
 
 
 class Frontier:
@@ -18,6 +19,10 @@ class Frontier:
         self.log: Log | None = None
         self.dispatched: int = 0
         """Everything before this seq was handed out to subscriptions."""
+        self.newest: Event | None = None
+        """Of a log that another process writes the last event that was handed out, or stood at its end at the beginning."""
+        self.epoch: int = 0
+        """The newest epoch of the log when it was opened."""
         self._max_history = max_history
         self._recent: dict[int, Event] = {}
 
@@ -25,7 +30,17 @@ class Frontier:
         """Stand at the end of ``log``, with no event held."""
         self.log = log
         self.dispatched = self.end
+        self.epoch = newest_epoch(log)
+        if log.mode == "r":
+            self.newest = event_at(log, self.dispatched - 1)
         self._recent.clear()
+
+    def go_back(self, log: Log, cut: int) -> None:
+        """Stand in ``log``, the same one opened again, before ``cut`` at most, and hold nothing that lies behind it."""
+        self.log, self.epoch = log, newest_epoch(log)
+        self.dispatched = min(self.dispatched, cut)
+        self._recent = {slot: event for slot, event in self._recent.items() if (event.seq or 0) < cut}
+        self.newest = event_at(log, self.dispatched - 1)
 
     @property
     def end(self) -> int:
@@ -66,3 +81,8 @@ class Frontier:
     def recent(self) -> list[Event]:
         """The newest events held, oldest first."""
         return sorted(self._recent.values(), key=lambda event: event.seq or 0)
+
+
+def newest_epoch(log: Log) -> int:
+    """The newest epoch of which the log has a segment."""
+    return max((one["epoch"] for one in log.stats()["segments"]), default=0)

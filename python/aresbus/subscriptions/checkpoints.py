@@ -94,6 +94,10 @@ class SubscriptionLog:
         """Sync and close. Idempotent."""
         self._log.close()
 
+    def look_in(self, log: _core.Log) -> None:
+        """Look for events in ``log`` from now on: the same one, opened again."""
+        self._events = log
+
     def advance(self, anchor: Anchor) -> None:
         """Remember that everything up to ``anchor``, which is durable, was taken or parked. Does not wait for the disk."""
         if self.checkpoint != anchor:
@@ -113,7 +117,7 @@ class SubscriptionLog:
     def park(self, delivery: ParkedDelivery) -> int:
         """Set the delivery aside with its whole event; on the disk before any later checkpoint. 0: nothing is dropped."""
         event, key = delivery.event, None if delivery.key is None else str(delivery.key)
-        seq = event.seq or 0
+        seq = delivery.error.seq or 0  # of a lost event that was kept here the event itself knows none
         record = {
             "seq": seq,
             "epoch": event.epoch,

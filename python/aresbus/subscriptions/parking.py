@@ -67,7 +67,7 @@ class MemoryParking:
 
     def park(self, delivery: ParkedDelivery) -> int:
         """Set it aside; 1 where the oldest had to go."""
-        self._deliveries[delivery.event.seq or 0] = delivery
+        self._deliveries[delivery.error.seq or 0] = delivery
         if len(self._deliveries) <= PARKED_LIMIT:
             return 0
         del self._deliveries[next(iter(self._deliveries))]

@@ -6,9 +6,11 @@ user's word, skipped; what waits in memory is bounded, whatever the lag.
 """
 
 import asyncio
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import BuiltinMethodType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -50,6 +52,16 @@ class Redelivery:
 
     deliveries: list[ParkedDelivery]
     outcome: "asyncio.Future[tuple[int, int]] | None" = None
+
+    def answer(self, counts: tuple[int, int]) -> None:
+        """Tell who waits how many were taken, and how many stay parked."""
+        if self.outcome is not None and not self.outcome.done():
+            self.outcome.set_result(counts)
+
+    def refuse(self, why: str) -> None:
+        """Tell who waits that none was tried."""
+        if self.outcome is not None and not self.outcome.done():
+            self.outcome.set_exception(BusStateError(why))
 
 
 class Owner(Protocol):
@@ -93,6 +105,8 @@ class Subscription:
     """Events come from the log, not live."""
     was_behind: bool = False
     """It began in history or was told FellBehind: CaughtUp is still to come."""
+    has_begun: bool = False
+    """It was given a place once: where its terms say it begins counts no more."""
     was_rewound: bool = False
     """Its checkpoint is of an event that was lost."""
     told_position: int
@@ -101,6 +115,8 @@ class Subscription:
     """By the monotonic clock, while its turn lasts."""
     current: Event | None = None
     """The event that is being handled; it is passed only once it was taken, parked or skipped."""
+    redelivered: Event | None = None
+    """The parked event that is tried again. It moves no cursor: its place is behind it."""
     reader: "Iterator[Event] | None" = None
     task: "asyncio.Task[None] | None" = None
     memory: "SubscriptionLog | None" = None
@@ -108,6 +124,8 @@ class Subscription:
     presenter: "Presenter"
     """Gives events the form that the callback wants."""
     _verdict: Verdict | None = None
+    _is_judged: bool = True
+    """Nothing more may be said: no event is being handled, or its time is up."""
     _judged: asyncio.Event | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -128,7 +146,12 @@ class Subscription:
         self.parking: Parking = MemoryParking()
         self.pending_messages: list[Message] = []
         self.requests: deque[Redelivery] = deque()
+        self.is_narrow: bool = selection.is_narrow
+        """Whether an event of its type has to be looked at before it is wanted."""
+        self.is_plain: bool = terms.name is None and terms.ack == "return" and selection.where is None
+        """Nothing is asked, remembered or awaited around its callback."""
         self._owner = weakref.ref(owner)
+        self._judging = threading.Lock()
 
     # What its user may say
 
@@ -202,12 +225,12 @@ class Subscription:
 
     def position(self, dispatched: int) -> int:
         """The first seq it may still have to take, where everything before ``dispatched`` was handed out."""
-        # Asked from other threads too: what waits may become what is handled between two looks, so that comes second.
+        # ORDER: asked from other threads too. What was read becomes what waits, and that what is handled, between two looks:
+        # looking in the same order, nobody finds an event in none of the three.
+        unread = self.next_seq if self.is_behind else max(dispatched, self.next_seq)
         first = self.waiting.first()
         first = self.current or first
-        if first is not None:
-            return first.seq or 0
-        return self.next_seq if self.is_behind else max(dispatched, self.next_seq)
+        return unread if first is None else first.seq or 0
 
     @property
     def has_work(self) -> bool:
@@ -228,25 +251,34 @@ class Subscription:
 
     def begin_judging(self) -> None:
         """The callback is about to get an event."""
-        self._verdict = None
         if self.terms.ack == "manual":
             self._judged, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self._verdict, self._is_judged = None, False
 
     async def verdict(self) -> Verdict | None:
         """What was said of the event, once the callback returned. Raises TimeoutError where nothing was in time."""
         if self._verdict is None and self._judged is not None:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._judged.wait(), self.terms.ack_timeout)
-            except TimeoutError:
-                if self._verdict is None:
-                    raise TimeoutError(f"not acknowledged within {self.terms.ack_timeout:g} s") from None
-        return self._verdict
+        said = self.end_judging()
+        if said is None and self._judged is not None:
+            raise TimeoutError(f"not acknowledged within {self.terms.ack_timeout:g} s")
+        return said
+
+    def end_judging(self) -> Verdict | None:
+        """What was said of the event so far; from now on it is refused. Idempotent."""
+        with self._judging:
+            self._is_judged = True
+            return self._verdict
 
     def _judge(self, event: Event, verdict: Verdict) -> None:
-        current = self.current
-        if current is None or current.seq != event.seq or self._verdict is not None:
-            raise BusStateError(f"{self.name} is not handling {event!r}: it was judged, or its time was up")
-        self._verdict = verdict
+        with self._judging:
+            handled = self.redelivered or self.current
+            if self._is_judged or handled is None or handled.seq != event.seq:
+                raise BusStateError(
+                    f"{self.name} is not handling {event!r}: it was judged, or its time was up"
+                )
+            self._verdict, self._is_judged = verdict, True
         if self._judged is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._judged.set)
 

@@ -37,6 +37,10 @@ class Waiting(Protocol):
         """Let all go, uncounted."""
         ...
 
+    def let_go_from(self, seq: int) -> None:
+        """Let go what is at ``seq`` or behind it, uncounted: the log has lost it."""
+        ...
+
     def __len__(self) -> int: ...
 
 
@@ -71,6 +75,11 @@ class Refusing:
     def clear(self) -> None:
         """Let all go."""
         self._events.clear()
+
+    def let_go_from(self, seq: int) -> None:
+        """Let the newest go."""
+        while self._events and (self._events[-1].seq or 0) >= seq:
+            self._events.pop()
 
     def __len__(self) -> int:
         return len(self._events)
@@ -119,11 +128,14 @@ class Conflated:
         return True
 
     def first(self) -> Event | None:
-        """The oldest. From another thread it may miss one that is just replaced."""
-        try:
-            return next(iter(self._events.values()), None)
-        except RuntimeError:  # it changed under the iterator
-            return None
+        """The oldest. From any thread."""
+        while True:
+            try:
+                return next(iter(self._events.values()), None)
+            except (
+                RuntimeError
+            ):  # it changed under the iterator; to find none would be to call all of them taken
+                continue
 
     def take(self) -> Event | None:
         """The oldest, which waits no longer."""
@@ -132,6 +144,10 @@ class Conflated:
     def clear(self) -> None:
         """Let all go."""
         self._events.clear()
+
+    def let_go_from(self, seq: int) -> None:
+        """Let the newest go."""
+        self._events = {key: event for key, event in self._events.items() if (event.seq or 0) < seq}
 
     def __len__(self) -> int:
         return len(self._events)
