@@ -390,4 +390,5 @@ class Delivery:
     @property
     def waiting_count(self) -> int:
         """How many events are appended and did not go through delivery yet."""
-        return max(0, self.frontier.end - self.processed_position)
+        lags = [self.frontier.lag(one) for one in self.roster.all() if one.halted_for is None]
+        return max(0, self.frontier.end - self.processed_position, *lags)

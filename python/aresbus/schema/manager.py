@@ -41,7 +41,7 @@ class EventVersionManager(Registry):
         """Start with the built-in versions 1.0.0 and 1.1.0."""
         super().__init__()
         market_data, trade = EventType.MARKET_DATA_RECEIVED.value, EventType.TRADE_EXECUTED.value
-        self.version_mappings = {
+        built_in: dict[str, dict[str, FieldRules]] = {
             "1.0.0": {
                 market_data: _rules("symbol price volume"),
                 trade: _rules("symbol side quantity price"),
@@ -51,6 +51,7 @@ class EventVersionManager(Registry):
                 trade: _rules("symbol side quantity price order_id", "commission fees"),
             },
         }
+        self.version_mappings.update(built_in)
         self.upcaster(market_data, "1.0.0", "1.1.0")(_market_data_1_1_0)
         self.upcaster(trade, "1.0.0", "1.1.0")(_trade_executed_1_1_0)
 

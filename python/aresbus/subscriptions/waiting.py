@@ -84,6 +84,10 @@ class Refusing:
     def __len__(self) -> int:
         return len(self._events)
 
+    def _drop_oldest(self) -> None:
+        self._events.popleft()
+        self.dropped_count += 1
+
 
 class DropOldest(Refusing):
     """Makes room by letting the oldest go, counted."""
@@ -94,8 +98,7 @@ class DropOldest(Refusing):
     def add(self, event: Event) -> bool:
         """Let the event wait, in the place of the oldest if need be."""
         if len(self._events) >= self._bound:
-            self._events.popleft()
-            self.dropped_count += 1
+            self._drop_oldest()
         self._events.append(event)
         return True
 
