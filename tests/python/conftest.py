@@ -1,5 +1,6 @@
 """Options of the whole test run: where recorded captures are, if not in the package. Owns no fixture of a subject."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     return (
         f"captures: {folder or 'the slice shipped in aresbus.market_day (--captures DIR takes whole days)'}"
     )
+
+
+# A shell that starts the tests in the background lets them, and all their children, ignore Ctrl-C; some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
