@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aresbus import _core
+from aresbus import _core, durable_files
 from aresbus.acts import Act, moment_ns, read_acts
 from aresbus.audit import plain_text
 from aresbus.log import Log
@@ -131,26 +131,11 @@ def _write_folder(target: Path, files: dict[str, bytes]) -> None:
     aside.mkdir(mode=0o700)
     try:
         for name, content in files.items():
-            _write_file(aside / name, content)
-        _sync(aside)
+            durable_files.write(aside / name, content)
+        durable_files.sync_folder(aside)
         # A folder that came there meanwhile, and is not empty, is an error here.
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    _sync(target.parent)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable_files.sync_folder(target.parent)

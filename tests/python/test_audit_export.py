@@ -141,7 +141,7 @@ def test_a_failing_export_leaves_nothing_and_is_recorded(path, tmp_path, monkeyp
     def full(file, content):
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr(audit_export, "_write_file", full)
+    monkeypatch.setattr(audit_export.durable_files, "write", full)
     with pytest.raises(OSError, match="no space left"):
         export(path, tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["log"]  # noqa: PTH208

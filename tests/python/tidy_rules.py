@@ -28,7 +28,18 @@ RUST_LAYERS = (
     {"python"},
 )
 PYTHON_LAYERS = (
-    {"_core", "_typing", "errors", "reports", "events", "config", "market_day", "readable", "zstd"},
+    {
+        "_core",
+        "_typing",
+        "errors",
+        "reports",
+        "events",
+        "config",
+        "market_day",
+        "readable",
+        "zstd",
+        "durable_files",
+    },
     {
         "schema",
         "audit",

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 
 import orjson
 
+from aresbus import durable_files
 from aresbus.errors import ExportError
 from aresbus.legacy.layout import MANIFEST
 from aresbus.zstd import PackedWriter
@@ -49,7 +50,7 @@ class ExportFolder:
 
     def create(self, name: str, *, packed: bool = False) -> IO[bytes] | PackedWriter:
         """A new file of that name, to be written, closed and sealed before the next; ``packed`` with zstd."""
-        self._file = _create(self._aside / name)
+        self._file = durable_files.create(self._aside / name)
         return PackedWriter(self._file) if packed else self._file
 
     def make_folder(self, name: str) -> None:
@@ -67,12 +68,10 @@ class ExportFolder:
     def publish(self, **facts: Any) -> None:
         """Write the manifest and put the folder in its place; durable on return. Raises ExportError, OSError."""
         manifest = {**facts, "files": self._entries}
-        with _create(self._aside / MANIFEST) as file:
-            file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-            file.flush()
-            os.fsync(file.fileno())
+        content = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        durable_files.write(self._aside / MANIFEST, content)
         for folder in (*filter(Path.is_dir, self._aside.iterdir()), self._aside):
-            _sync_folder(folder)
+            durable_files.sync_folder(folder)
         try:
             # Onto nothing or an empty folder; the kernel refuses any other, whoever made it meanwhile.
             self._aside.rename(self._out)
@@ -82,20 +81,8 @@ class ExportFolder:
             if self._out.is_dir() and any(self._out.iterdir()):
                 raise _not_empty(self._out) from error
             raise
-        _sync_folder(self._out.parent)
+        durable_files.sync_folder(self._out.parent)
 
 
 def _not_empty(out: Path) -> ExportError:
     return ExportError(f"{out} is there and no empty folder", path=str(out))
-
-
-def _create(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ never passed over. Only the log's writer writes here.
 """
 
 import hashlib
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from aresbus import durable_files
 from aresbus._core import __version__
 from aresbus.clock import Clock
 from aresbus.errors import (
@@ -112,7 +112,7 @@ class Catalogue:
             self._make_folder(folder)
             for one in fresh:
                 _write(Path(one.path), self._encoded(one))
-            _sync_folder(folder)
+            durable_files.sync_folder(folder)
         return fresh
 
     def _unrecorded(self, declared: list[tuple[str, str, Schema]]) -> list[RecordedSchema]:
@@ -158,7 +158,7 @@ class Catalogue:
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(mode=0o700)
-            _sync_folder(folder.parent)
+            durable_files.sync_folder(folder.parent)
 
     def _encoded(self, one: RecordedSchema) -> bytes:
         body = orjson.dumps({key: value for key, value in one.to_dict().items() if key != "path"})
@@ -238,19 +238,8 @@ def _write(path: Path, content: bytes) -> None:
     """The file whole or not at all: aside, synced, renamed. The folder is synced by the caller, once for all."""
     aside = path.with_suffix(ASIDE)
     aside.unlink(missing_ok=True)  # what a crash left
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    durable_files.write(aside, content)
     aside.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
