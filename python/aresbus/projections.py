@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from aresbus import snapshot_record
 from aresbus._core import Event, Log
 from aresbus.errors import ProjectionError, TruncatedError
+from aresbus.places import event_at
 from aresbus.reducers import Present, as_stored
 
 __all__ = [
@@ -277,7 +277,7 @@ class Projection(Generic[T]):
         if seq < first_seq:
             has_gap = seq + 1 < first_seq and self._from_oldest_kept  # else reading on raises TruncatedError
             return f"events after {seq}, where it stood, are no longer kept" if has_gap else None
-        event = snapshot_record.event_at(log, seq)
+        event = event_at(log, seq)
         if event is not None and (event.epoch, event.event_id) == (position.epoch, position.event_id):
             return None
         return f"the log lost event {position.event_id}, which stood at seq {seq}"
@@ -327,7 +327,7 @@ class Projection(Generic[T]):
         position = transaction.position
         seq = position.seq if position is not None else None
         if end - (0 if seq is None else seq) >= WORTH_NOTING:
-            event = snapshot_record.event_at(log, end)
+            event = event_at(log, end)
             if event is not None:
                 transaction.position = self._at(log, event)
 

@@ -14,6 +14,7 @@ from aresbus._core import Log
 from aresbus.delivery import Delivery
 from aresbus.errors import CorruptionError, HandlerError
 from aresbus.housekeeping import Housekeeping
+from aresbus.places import end_of
 from aresbus.subscriptions import Subscription
 from aresbus.watch import HoldWatcher, ReaderWatcher, Waker
 
@@ -112,10 +113,9 @@ class Runner:
         """Let everything that is appended now be delivered, for at most ``timeout`` seconds; whether it was."""
         delivery, deadline = self._delivery, time.monotonic() + timeout
         try:
-            last = self._log.last_seq
+            target = end_of(self._log)
         except CorruptionError:
             return False  # the run met it too, and tells it
-        target = 0 if last is None else last + 1
         me = asyncio.current_task()
         while not self._ended.is_set() and self._failure is None:
             others = (one for one in delivery.roster.all() if one.halted_for is None)

@@ -15,6 +15,7 @@ import orjson
 from aresbus._core import Event, Log
 from aresbus.errors import EncodeError
 from aresbus.events import DEFAULT_VERSION, EventSnapshot
+from aresbus.places import event_at
 
 __all__ = ["StoredSnapshot", "newest_usable", "write"]
 
@@ -90,14 +91,6 @@ class StoredSnapshot:
 def _digest(body: dict[str, Any]) -> str:
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest()
-
-
-def event_at(log: Log, seq: int) -> Event | None:
-    """The event at ``seq``, or None where the log holds none there."""
-    last = log.last_seq
-    if last is None or not max(0, log.first_seq) <= seq <= last:
-        return None
-    return next(iter(log.read(after=seq - 1 if seq else None, up_to=seq, limit=1)), None)
 
 
 def write(log: Log, stored: StoredSnapshot) -> None:

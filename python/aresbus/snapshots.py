@@ -19,6 +19,7 @@ from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.events import EventSnapshot, ns_of_datetime
 from aresbus.metrics import Counters
+from aresbus.places import event_at
 from aresbus.rebuilding import NOW, Rebuilt, Target, rebuild_to
 from aresbus.reducers import Folded, Present, Reducer, Reducers, as_stored
 from aresbus.snapshot_record import METRICS, STATE, StoredSnapshot
@@ -163,7 +164,7 @@ class Snapshots:
     @staticmethod
     def _save_on_log(log: Log, stored: StoredSnapshot) -> None:
         if stored.event_id is None:
-            event = snapshot_record.event_at(log, stored.snapshot.sequence_number)
+            event = event_at(log, stored.snapshot.sequence_number)
             if event is None:
                 return  # dropped since, from a log in memory: there is nothing left to anchor to
             stored = StoredSnapshot(

@@ -19,6 +19,7 @@ from aresbus._typing import override
 from aresbus.errors import LogClosedError
 from aresbus.events import DEFAULT_VERSION, VERSION_TAG, EventMetadata, EventSnapshot, ns_of_datetime
 from aresbus.log import Log
+from aresbus.places import event_at
 from aresbus.snapshot_record import StoredSnapshot
 
 __all__ = ["FileEventStore", "IEventStore", "LogEventStore", "MemoryEventStore"]
@@ -154,7 +155,7 @@ class LogEventStore(IEventStore):
     async def save_snapshot(self, snapshot: EventSnapshot) -> bool:
         """Durable on return, and anchored to the event at its sequence number, if there is one."""
         log = self.log
-        event = snapshot_record.event_at(log, snapshot.sequence_number)
+        event = event_at(log, snapshot.sequence_number)
         stored = StoredSnapshot(
             snapshot,
             aggregate_version=None if event is None else event.aggregate_version,

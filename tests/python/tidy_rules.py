@@ -39,6 +39,7 @@ PYTHON_LAYERS = (
         "readable",
         "zstd",
         "durable_files",
+        "places",
     },
     {
         "schema",

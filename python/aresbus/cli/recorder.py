@@ -25,6 +25,7 @@ from aresbus.cli.terminal import json_text
 from aresbus.errors import AresbusError
 from aresbus.events import register_event_type
 from aresbus.market_day import CAPTURES, Capture
+from aresbus.places import end_of
 
 __all__ = [
     "ACKNOWLEDGEMENT",
@@ -120,8 +121,7 @@ async def record(log: str, acknowledge: Callable[[int], object]) -> dict[str, An
         # What an earlier recorder stored is taken in first: the log is the memory that survives a crash.
         for event in await bus.replay_events():
             indicators.take(event)
-        last = bus.log.last_seq
-        first = 0 if last is None else last + 1
+        first = end_of(bus.log)
         stopwatch = Stopwatch(first)
         bus.subscribe("trade", stopwatch.stopping(indicators.on_trade))
         bus.subscribe("bookTicker", stopwatch.stopping(indicators.on_book))

@@ -13,6 +13,7 @@ from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
+from aresbus.places import end_of
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
 from aresbus.subscriptions.checkpoints import Anchor, SubscriptionLog, anchor_at
@@ -33,8 +34,7 @@ def begin(subscription: Subscription, log: Log) -> None:
     durable. Raises LogLockedError, ConfigError, StorageError.
     """
     is_new = not subscription.has_begun
-    last = log.last_seq
-    end = 0 if last is None else last + 1
+    end = end_of(log)
     subscription.waiting.clear()
     subscription.reader, subscription.current = None, None
     # What a life of before could not tell any more; a Rewound comes again where its checkpoint still is of a lost event.

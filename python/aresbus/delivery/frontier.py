@@ -5,7 +5,7 @@ handler. Invariant: at most ``max_history`` events are held, whatever lags.
 """
 
 from aresbus._core import Event, Log
-from aresbus.snapshot_record import event_at
+from aresbus.places import end_of, event_at
 from aresbus.subscriptions import Subscription
 
 __all__ = ["Frontier", "newest_epoch"]
@@ -46,8 +46,7 @@ class Frontier:
     def end(self) -> int:
         """The position behind the newest event; 0 without an open log. From any thread."""
         log = self.log
-        last = None if log is None or log.is_closed else log.last_seq
-        return 0 if last is None else last + 1
+        return 0 if log is None or log.is_closed else end_of(log)
 
     def lag(self, subscription: Subscription) -> int:
         """How many positions the subscription is behind the end of the log. From any thread."""

@@ -7,6 +7,7 @@ whoever was given an event that is lost is told so, before anything that came in
 
 from aresbus._core import Log
 from aresbus.delivery.frontier import Frontier
+from aresbus.places import end_of
 from aresbus.subscriptions import Rewound, Subscription
 
 __all__ = ["first_beyond", "go_back"]
@@ -14,9 +15,8 @@ __all__ = ["first_beyond", "go_back"]
 
 def first_beyond(log: Log, epoch: int) -> int:
     """Where ``log`` goes on after that epoch: the first of the next one, or the end where there is none."""
-    last = log.last_seq
     later = [one["first_seq"] for one in log.stats()["segments"] if one["epoch"] > epoch]
-    return min([*later, 0 if last is None else last + 1])
+    return min([*later, end_of(log)])
 
 
 def go_back(subscription: Subscription, frontier: Frontier, log: Log, cut: int) -> None:

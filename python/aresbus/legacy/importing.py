@@ -28,6 +28,7 @@ from aresbus.legacy.progress import BEFORE, Progress
 from aresbus.legacy.report import Finding, ImportReport
 from aresbus.legacy.snapshots import newest_snapshots, store_snapshots
 from aresbus.log import Log
+from aresbus.places import end_of
 
 __all__ = ["import_legacy"]
 
@@ -166,7 +167,7 @@ class _Import:
         """Append the batch: all of it or, where one event is refused, each on its own."""
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         if batch:
-            first = self._next_seq()
+            first = end_of(self._log)
             entries = [self._entry(place, event, first + at) for at, (place, event) in enumerate(batch)]
             try:
                 receipts = self._log.append_many(entries)
@@ -180,7 +181,7 @@ class _Import:
             self._on_batch(self._report)
 
     def _append(self, place: Place, event: LegacyEvent) -> None:
-        entry = self._entry(place, event, self._next_seq())
+        entry = self._entry(place, event, end_of(self._log))
         try:
             if event.payload is None:
                 receipt = self._log.append(**entry)
@@ -200,10 +201,6 @@ class _Import:
         else:
             event.tags.pop(NUMBER_TAG, None)
         return {"event_type": event.event_type, "data": event.data, "tags": event.tags, **event.keywords}
-
-    def _next_seq(self) -> int:
-        last = self._log.last_seq
-        return 0 if last is None else last + 1
 
     def _stored(self, event: LegacyEvent, receipt: Receipt) -> None:
         report, seq = self._report, receipt.seq

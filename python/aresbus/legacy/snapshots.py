@@ -19,6 +19,7 @@ from aresbus.legacy.anchors import SYSTEM, Anchors
 from aresbus.legacy.layout import MANIFEST, SNAPSHOTS, snapshot_files
 from aresbus.legacy.line import BadLineError, parse_json, parse_time
 from aresbus.legacy.report import ImportReport
+from aresbus.places import event_at
 from aresbus.snapshot_record import GIVEN, METRICS, STATE, StoredSnapshot
 
 __all__ = ["OldSnapshot", "newest_snapshots", "store_snapshots"]
@@ -77,7 +78,7 @@ def store_snapshots(log: Log, newest: list[OldSnapshot], anchors: Anchors, repor
             )
             report.find(old.name, None, reason)
             continue
-        event = snapshot_record.event_at(log, seq)
+        event = event_at(log, seq)
         if event is None:
             report.older_snapshots += 1
             continue

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from aresbus import _core
 from aresbus._core import Event
 from aresbus.errors import HandlerError, LogLockedError
-from aresbus.snapshot_record import event_at
+from aresbus.places import event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
 __all__ = ["Anchor", "Retry", "SubscriptionLog", "anchor_at", "folders_in", "names_in"]
