@@ -53,9 +53,7 @@ class Retry:
 class SubscriptionLog:
     """The memory of one durable subscription. Used by one subscription of one process at a time."""
 
-    def __init__(
-        self, log: _core.Log, name: str, *, mode: Literal["rw", "r"] = "rw", force_filesystem: bool = False
-    ) -> None:
+    def __init__(self, log: _core.Log, name: str, *, mode: Literal["rw", "r"] = "rw") -> None:
         """Open or create the memory of ``name`` beside ``log``, which has to be on disk. Blocks for the disk.
 
         mode "r" looks at it, also while another process uses it; FileNotFoundError where there is none.
@@ -77,7 +75,8 @@ class SubscriptionLog:
                 folder_of(log.path or "", name),
                 mode=mode,
                 segment_bytes=SEGMENT_BYTES,
-                force_filesystem=force_filesystem,
+                # It lies within the folder of a log that is open: whoever opened that has answered the question.
+                force_filesystem=True,
             )
         except LogLockedError as locked:
             fields = {field: getattr(locked, field) for field in locked.FIELDS}
