@@ -300,6 +300,65 @@ def test_what_was_parked_of_a_lost_event_is_still_there_whole(tmp_path):
     run(act())
 
 
+def test_what_comes_again_after_a_crash_queues_behind_no_later_event_that_is_parked(tmp_path):
+    folder, crashed = tmp_path / "log", tmp_path / "crashed"
+
+    async def act():
+        def on_event(event):
+            if event.data == 2:
+                raise ValueError("poison")
+            seen.append(event.data)
+
+        seen = []
+        # Nothing is durable, so no checkpoint is stored: all comes again.
+        bus = make_bus(folder, log_options={"sync_interval_ms": 60_000})
+        await bus.initialize()
+        bus.subscribe("risk_alert", on_event, name="desk", max_retries=0)
+        await publish(bus, 0, 1, 2, 3, aggregate_id="a")
+        await bus.process_pending()
+        shutil.copytree(folder, crashed)
+        await bus.stop()
+        assert seen == [0, 1]
+        async with make_bus(crashed) as bus:
+            mine = bus.subscribe("risk_alert", on_event, name="desk", max_retries=0)
+            await settled(bus)
+            assert seen == [0, 1, 0, 1]
+            assert [(one.event.data, one.is_queued) for one in mine.parked()] == [(2, False), (3, True)]
+
+    run(act())
+
+
+def test_an_event_in_the_place_of_a_lost_one_that_is_parked_is_another_event(tmp_path):
+    folder, older = tmp_path / "log", tmp_path / "older"
+
+    async def act():
+        bus = make_bus(folder)
+        await bus.initialize()
+        bus.subscribe("risk_alert", lambda event: 1 / 0, name="desk", max_retries=0)
+        bus.log.sync()
+        shutil.copytree(folder, older)
+        await publish(bus, 1, aggregate_id="a")
+        await bus.process_pending()
+        await bus.stop()
+        keep_only_subscriptions(folder, older)
+        seen = Seen()
+        async with make_bus(folder) as bus:
+            mine = bus.subscribe("risk_alert", seen, name="desk")
+            await publish(bus, 10, aggregate_id="b")
+            await publish(bus, 11, aggregate_id="a")
+            await settled(bus)
+            assert seen == [10]
+            parked = [(one.event.data, one.place.seq, one.event.seq) for one in mine.parked()]
+            assert parked == [(1, 0, None), (11, 1, 1)], (
+                "later events of its key queue behind the lost one too"
+            )
+            assert mine.drop_parked(seq=0) == 1
+            assert await mine.redeliver_parked() == (1, 0)
+        assert seen == [10, 11]
+
+    run(act())
+
+
 def test_the_memory_of_a_dropped_bus_is_released(tmp_path):
     async def act():
         bus = make_bus(tmp_path)

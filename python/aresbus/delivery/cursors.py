@@ -13,17 +13,17 @@ from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
-from aresbus.places import end_of
+from aresbus.places import Anchor, anchor_at, end_of
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
-from aresbus.subscriptions.checkpoints import Anchor, SubscriptionLog, anchor_at
+from aresbus.subscriptions.checkpoints import SubscriptionLog
 from aresbus.subscriptions.parking import MemoryParking
 from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles
 
 __all__ = ["Refiller", "begin", "forget", "remember", "rewind", "tell_position"]
 
-BEFORE_THE_FIRST = Anchor(-1, 0, "")
+BEFORE_THE_FIRST = Anchor(0, -1, "")
 """The checkpoint of a subscription that began on an empty log."""
 
 

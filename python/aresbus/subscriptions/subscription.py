@@ -201,14 +201,14 @@ class Subscription:
         owner = self._owner()
         if owner is None:
             raise BusStateError("the bus of this subscription is gone")
-        chosen = [one for one in self.parked() if seq in (None, one.error.seq)]
+        chosen = self.parking.deliveries(seq)
         return await owner.redeliver(self, chosen)
 
     def drop_parked(self, *, seq: int | None = None) -> int:
         """Give up parked deliveries, all or that of ``seq``; how many. The events stay in the log."""
-        chosen = [one for one in self.parked() if seq in (None, one.error.seq)]
+        chosen = self.parking.deliveries(seq)
         for one in chosen:
-            self.parking.resolve(one.error.seq or 0, "dropped")
+            self.parking.resolve(one.place, "dropped")
         return len(chosen)
 
     # What delivery asks
