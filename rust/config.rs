@@ -35,6 +35,18 @@ pub enum Durability {
     Always,
 }
 
+/// How sealed segments are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// LZ4, block format.
+    Lz4,
+    /// Zstandard.
+    #[default]
+    Zstd,
+}
+
 /// Whether the background thread runs, or a test drives its passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
@@ -104,6 +116,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// In memory only: oldest segments go beyond this many bytes. Default 256 MiB.
     pub memory_bytes: u64,
+    /// Full segments are sealed, with their blocks compressed this way; `None`: they stay raw. Default: Zstandard.
+    pub sealing: Option<Compression>,
     /// Open on file systems that cannot keep the promises. Default false.
     pub force_filesystem: bool,
     /// Default: a thread.
@@ -118,6 +132,7 @@ impl Default for Options {
             sync_interval: Duration::from_millis(10),
             segment_bytes: 64 * 1024 * 1024,
             memory_bytes: 256 * 1024 * 1024,
+            sealing: Some(Compression::Zstd),
             force_filesystem: false,
             keeper: Keeper::Thread,
         }

@@ -125,15 +125,16 @@ impl Shelf {
     }
 
     fn accept(&self, opened: OpenedSegment) {
-        let Some(entry) = opened.entry else { return };
+        let Some(segment) = opened.into_segment() else { return };
         self.update(|segments| {
             // They were opened one after another, so a later one may be seen entered where an earlier one was not yet:
             // then that one is taken first, at the next look.
-            let before = segments.iter().rposition(|segment| segment.header.number == entry.prev_segment);
+            let prev = segment.entry.prev_segment;
+            let before = segments.iter().rposition(|known| known.header.number == prev);
             if before.is_some() || segments.is_empty() {
                 // What lies between the two was cut off.
                 segments.truncate(before.map_or(0, |at| at + 1));
-                segments.push(Arc::new(Segment::new(opened.path, opened.header, entry)));
+                segments.push(Arc::new(segment));
             }
         });
     }
@@ -163,7 +164,10 @@ impl Shelf {
     #[must_use]
     pub fn watermark_seq(&self) -> Option<u64> {
         let stored = self.list().into_iter().rev().find_map(|segment| {
-            let file = self.place.vfs.open(&segment.path, false).ok()?;
+            if let Some(sealed) = segment.as_sealed() {
+                return sealed.header.end.next_seq.checked_sub(1);
+            }
+            let file = self.place.vfs.open(&segment.path(), false).ok()?;
             self.place.read_watermark(&*file, &segment.header).ok()??.durable_seq
         });
         let meta = self.place.read_meta().ok().flatten();

@@ -98,7 +98,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
             if let (Some(fault), Some(last)) = (&found.fault, found.segments.last()) {
                 verification.warn(
                     TORN_TAIL,
-                    &last.path,
+                    &last.path(),
                     found.end.offset as u64,
                     Some(found.end.next_seq),
                     fault,
@@ -128,8 +128,7 @@ pub fn verify_place(place: &Place) -> Result<Verification> {
         let Some(log_id) = log_id.or_else(|| place.own_id_of_segment(number)) else { continue };
         match place.open_segment(number, &log_id) {
             Ok(opened) => {
-                let entered = opened.entry.map(|entry| Segment::new(opened.path, opened.header, entry));
-                segments.extend(entered);
+                segments.extend(opened.into_segment());
             }
             Err(error) => verification.note_error("segment", error)?,
         }
@@ -195,14 +194,20 @@ impl Verification {
                 Step::Event(fixed) => {
                     self.events += 1;
                     if let Some(what) = broken {
-                        self.note_event("chain", &segment.path, walk.record_offset as u64, fixed.seq, &what);
+                        self.note_event(
+                            "chain",
+                            &segment.path(),
+                            walk.record_offset as u64,
+                            fixed.seq,
+                            &what,
+                        );
                     }
                 }
                 stop => break stop,
             }
         };
         chains.next_seq = Some(walk.position.next_seq);
-        if let Err(error) = walk.refuse_if_broken(&segment.path) {
+        if let Err(error) = walk.refuse_if_broken(segment) {
             return self.note_error("segment", error);
         }
         self.judge(segment, next, &walk, &stop);
@@ -216,7 +221,7 @@ impl Verification {
     /// found, and where nothing was written yet.
     fn judge(&mut self, segment: &Segment, next: Option<&Segment>, walk: &Walk, stop: &Step) {
         let offset = walk.position.offset as u64;
-        let path = segment.path.display().to_string();
+        let path = segment.path().display().to_string();
         let is_torn_tail =
             |finding: &Finding| finding.kind == TORN_TAIL && finding.path == path && finding.offset == offset;
         let goes_on = next.is_some_and(|next| {

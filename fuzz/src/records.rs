@@ -68,7 +68,11 @@ fn map_of(file: &[u8]) -> ReadMap {
 }
 
 fn start(map: &ReadMap, epoch: u32, next_seq: u64) -> Walk {
-    Walk::new(map.clone(), epoch, Position { offset: RECORDS_OFFSET, next_seq, names: Arc::default() })
+    Walk::new(
+        _core::segment::Source::Raw(map.clone()),
+        epoch,
+        Position { offset: RECORDS_OFFSET, next_seq, names: Arc::default() },
+    )
 }
 
 /// Walks to the end and touches all of every event; keeps none.

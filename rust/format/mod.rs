@@ -13,6 +13,7 @@ mod ids;
 pub mod meta;
 pub mod names;
 mod record;
+pub mod sealed;
 pub mod segment;
 mod view;
 

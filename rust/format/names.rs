@@ -1,5 +1,7 @@
 //! Names of files. No text of a user ever becomes part of one (R3).
 
+use std::path::{Path, PathBuf};
+
 /// Highest number of a segment: names have 16 digits.
 pub const MAX_SEGMENT_NUMBER: u64 = 9_999_999_999_999_999;
 
@@ -15,16 +17,41 @@ pub fn prepared(number: u64) -> String {
     format!("{number:016}.tmp")
 }
 
+/// Name of segment `number` once it is sealed.
+#[must_use]
+pub fn sealed(number: u64) -> String {
+    format!("{number:016}.seg")
+}
+
+/// Name under which segment `number` is sealed.
+#[must_use]
+pub fn sealing(number: u64) -> String {
+    format!("{number:016}.seg.tmp")
+}
+
+/// Path of the sealed segment beside a raw one.
+#[must_use]
+pub fn sealed_beside(raw: &Path) -> PathBuf {
+    raw.with_extension("seg")
+}
+
+/// The number in the name of a sealed segment; `None` for any other name.
+#[must_use]
+pub fn sealed_number(name: &str) -> Option<u64> {
+    number_in(name.strip_suffix(".seg")?)
+}
+
 /// The number in the name of a segment; `None` for any other name.
 #[must_use]
 pub fn segment_number(name: &str) -> Option<u64> {
     number_in(name.strip_suffix(".log")?)
 }
 
-/// Whether `name` is a left-over of preparing a segment.
+/// Whether `name` is a left-over of preparing or sealing a segment.
 #[must_use]
 pub fn is_prepared(name: &str) -> bool {
-    name.strip_suffix(".tmp").and_then(number_in).is_some()
+    let Some(name) = name.strip_suffix(".tmp") else { return false };
+    number_in(name.strip_suffix(".seg").unwrap_or(name)).is_some()
 }
 
 /// Name of the snapshot of an aggregate at `seq`: its id appears as 128 bits of BLAKE3.

@@ -29,6 +29,10 @@ pub struct Stats {
     pub roll_count: u64,
     /// Segments that the appending thread had to prepare itself.
     pub appender_prepared: u64,
+    /// Segments sealed by this handle.
+    pub sealed_count: u64,
+    /// Times that an append waited for a full segment to be sealed.
+    pub waits_for_sealer: u64,
     /// Events whose data lost a NaN or infinity.
     pub lossy_count: u64,
     /// What is wrong, if anything is.
@@ -46,8 +50,12 @@ pub struct SegmentStats {
     pub first_seq: u64,
     /// When it was entered.
     pub entered_ns: i64,
-    /// Size of the file.
+    /// Size of the raw file.
     pub file_bytes: u64,
+    /// Size of the file there is.
+    pub stored_bytes: u64,
+    /// Whether it is sealed.
+    pub is_sealed: bool,
     /// Header and records.
     pub used_bytes: u64,
 }
@@ -71,6 +79,8 @@ impl Log {
             syncs: (0, 0, 0),
             roll_count: 0,
             appender_prepared: 0,
+            sealed_count: 0,
+            waits_for_sealer: 0,
             lossy_count: 0,
             problem: None,
         };
@@ -84,7 +94,9 @@ impl Log {
                 stats.roll_count = read(&counters.rolls);
                 stats.appender_prepared = read(&counters.appender_prepared);
                 stats.lossy_count = read(&counters.lossy);
-                stats.problem = tail.poisoned().map(str::to_owned).or_else(|| tail.spare_problem());
+                stats.sealed_count = read(&counters.sealed);
+                stats.waits_for_sealer = read(&counters.waits_for_sealer);
+                stats.problem = tail.problem();
                 tail.committed().offset
             }
             Role::Reader(reader) => {
@@ -94,13 +106,18 @@ impl Log {
             }
         };
         let ends = segments.iter().skip(1).map(|next| next.entry.prev_end).chain([active_end]);
-        stats.segments.extend(segments.iter().zip(ends).map(|(segment, used_bytes)| SegmentStats {
-            number: segment.header.number,
-            epoch: segment.header.epoch,
-            first_seq: segment.entry.first_seq,
-            entered_ns: segment.entry.entered_ns,
-            file_bytes: segment.header.file_bytes,
-            used_bytes,
+        stats.segments.extend(segments.iter().zip(ends).map(|(segment, used_bytes)| {
+            let sealed = segment.as_sealed();
+            SegmentStats {
+                number: segment.header.number,
+                epoch: segment.header.epoch,
+                first_seq: segment.entry.first_seq,
+                entered_ns: segment.entry.entered_ns,
+                file_bytes: segment.header.file_bytes,
+                stored_bytes: sealed.as_ref().map_or(segment.header.file_bytes, |sealed| sealed.file_bytes()),
+                is_sealed: sealed.is_some(),
+                used_bytes,
+            }
         }));
         Ok(stats)
     }

@@ -4,6 +4,7 @@
 //! order of syncs that makes each survive a crash. Refuses to know why any of it happens.
 
 mod meta;
+mod sealed;
 mod segments;
 mod snapshots;
 
@@ -34,8 +35,10 @@ pub struct Place {
 /// What lies in a log's directories.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Numbers of the segments, ascending.
+    /// Numbers of the segments, raw or sealed, ascending.
     pub segments: Vec<u64>,
+    /// Numbers of those that have a sealed file and a raw one: a crash came between the two.
+    pub doubled: Vec<u64>,
     /// Left-overs of interrupted preparations.
     pub prepared: Vec<String>,
     /// Names that are none of ours.
@@ -139,16 +142,22 @@ impl Place {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(Error::io(&dir, "list", error)),
         };
+        let mut sealed = Vec::new();
         for name in inside {
             if let Some(number) = names::segment_number(&name) {
                 listing.segments.push(number);
+            } else if let Some(number) = names::sealed_number(&name) {
+                sealed.push(number);
             } else if names::is_prepared(&name) {
                 listing.prepared.push(name);
             } else {
                 listing.stray.push(format!("segments/{name}"));
             }
         }
+        listing.doubled = sealed.iter().copied().filter(|number| listing.segments.contains(number)).collect();
+        listing.segments.append(&mut sealed);
         listing.segments.sort_unstable();
+        listing.segments.dedup();
         Ok(listing)
     }
 

@@ -23,6 +23,7 @@ use crate::{
             WATERMARK_BYTES, Watermark,
         },
     },
+    segment::{Sealed, Segment},
     vfs::File,
 };
 
@@ -42,6 +43,19 @@ pub struct OpenedSegment {
     pub is_spare: bool,
     /// The higher of its two watermarks.
     pub watermark: Option<Watermark>,
+    /// What it is if it is sealed: entered, and durable up to its end.
+    pub sealed: Option<Sealed>,
+}
+
+impl OpenedSegment {
+    /// The segment; `None` for one that was not entered.
+    #[must_use]
+    pub fn into_segment(self) -> Option<Segment> {
+        match self.sealed {
+            Some(sealed) => Some(Segment::sealed(sealed)),
+            None => self.entry.map(|entry| Segment::new(self.path, self.header, entry)),
+        }
+    }
 }
 
 /// The highest place below which everything is durable (R16): of all that vouches for it, the maximum.
@@ -59,6 +73,7 @@ pub fn durable_marks(meta: &Meta, opened: &[OpenedSegment]) -> Vec<Mark> {
         offset: mark.durable_offset,
         next_seq: mark.durable_seq.map_or(0, |seq| seq + 1),
     });
+    let sealed = opened.iter().filter_map(|segment| Some(segment.sealed.as_ref()?.header.end));
     // A new epoch is entered only once everything before it was synced.
     let mut epoch = None;
     let mut of_epochs = Vec::new();
@@ -71,7 +86,7 @@ pub fn durable_marks(meta: &Meta, opened: &[OpenedSegment]) -> Vec<Mark> {
             });
         }
     }
-    stored.chain(of_epochs).chain(meta.clean).chain(meta.cut).collect()
+    stored.chain(sealed).chain(of_epochs).chain(meta.clean).chain(meta.cut).collect()
 }
 
 impl Place {
@@ -79,15 +94,48 @@ impl Place {
     #[must_use]
     pub fn own_id_of_segment(&self, number: u64) -> Option<[u8; 16]> {
         let path = self.segment_path(number);
-        let file = self.vfs.open(&path, false).ok()?;
-        Some(read_header(&*file, &path).ok()?.log_id)
+        let raw = self.vfs.open(&path, false).ok().and_then(|file| read_header(&*file, &path).ok());
+        let sealed = || Some(Sealed::open(&*self.vfs, self.sealed_path(number)).ok()?.header.header);
+        Some(raw.or_else(sealed)?.log_id)
     }
 
-    /// Reads the first pages of segment `number`.
+    /// Reads the first pages of segment `number`, or the header of the sealed one where there is no raw file.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
     pub fn open_segment(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
+        match self.open_raw(number, log_id) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                self.open_sealed(number, log_id)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_sealed(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
+        let sealed = Sealed::open(&*self.vfs, self.sealed_path(number))?;
+        let header = sealed.header.header;
+        if header.log_id != *log_id {
+            return Err(Error::corrupt(sealed.path, 16, "the segment belongs to another log"));
+        }
+        if header.number != number {
+            return Err(Error::corrupt(
+                sealed.path,
+                48,
+                format!("the segment's number is {}", header.number),
+            ));
+        }
+        Ok(OpenedSegment {
+            path: sealed.path.clone(),
+            header,
+            entry: Some(sealed.header.entry),
+            is_spare: false,
+            watermark: None,
+            sealed: Some(sealed),
+        })
+    }
+
+    fn open_raw(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
         let path = self.segment_path(number);
         let file = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
         let header = read_header(&*file, &path)?;
@@ -134,7 +182,7 @@ impl Place {
             Err(_) if watermark.is_none() => None,
             Err(fault) => return Err(header_error(path, ENTRY_OFFSET as u64, &fault)),
         };
-        Ok(OpenedSegment { path, header, entry, is_spare, watermark })
+        Ok(OpenedSegment { path, header, entry, is_spare, watermark, sealed: None })
     }
 
     /// The higher watermark of a segment, if any is whole.

@@ -22,7 +22,7 @@ use crate::{
     },
     place::Place,
     planted::{Bug, is_planted},
-    segment::{Position, Segment},
+    segment::{Position, Sealed, Segment, compare},
     tail::{Heads, Start},
     vfs::{Filesystem, Lock},
 };
@@ -91,7 +91,11 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
     place.create_dirs()?;
     let warnings = check_filesystem(place, options)?;
     let lock = take_lock(place, clock)?;
-    let (mut start, mut recovery) = match survey(place)? {
+    let surveyed = survey(place)?;
+    if let Some(survey) = &surveyed {
+        finish_sealing(place, survey)?;
+    }
+    let (mut start, mut recovery) = match surveyed {
         None => create(place, options, clock, lock)?,
         Some(survey)
             if survey.is_clean() || survey.last_segment() != 0 && is_planted(Bug::CutSegmentContinued) =>
@@ -104,6 +108,29 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
     recovery.warnings = warnings;
     start.meta.clean = None;
     Ok((start, recovery))
+}
+
+/// A crash between the two leaves a sealed file beside its raw one: the sealed one wins if it holds the same, bit for bit.
+fn finish_sealing(place: &Place, survey: &Survey) -> Result<()> {
+    let vfs = &*place.vfs;
+    for number in &survey.listing.doubled {
+        let mut from_here = survey.segments.iter().skip_while(|segment| segment.header.number != *number);
+        let (raw, next) = (from_here.next(), from_here.next());
+        let sealed = Sealed::open(vfs, place.sealed_path(*number)).ok();
+        match (raw, next, sealed) {
+            (Some(raw), Some(next), Some(sealed))
+                if (sealed.header.header, sealed.header.entry) == (raw.header, raw.entry)
+                    && sealed.header.end.offset == next.entry.prev_end
+                    && sealed.header.end.next_seq == next.entry.first_seq
+                    && compare(&sealed, &mut raw.source(vfs)?, vfs, &mut || true).is_ok() =>
+            {
+                raw.become_sealed(sealed);
+                place.remove_raw(*number)?;
+            }
+            _ => place.remove_sealed(*number)?,
+        }
+    }
+    Ok(())
 }
 
 /// Refuses file systems that cannot keep the promises.

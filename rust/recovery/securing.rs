@@ -91,7 +91,10 @@ fn keep_tail(place: &Place, survey: &Survey, mut files: Vec<String>) -> Result<O
 
 /// What a segment holds from `offset` up to its last byte that is not zero.
 fn bytes_beyond(place: &Place, segment: &Segment, offset: u64) -> Result<Vec<u8>> {
-    let path = &segment.path;
+    if segment.as_sealed().is_some() {
+        return Ok(Vec::new());
+    }
+    let path = &segment.path();
     let file = place.vfs.open(path, false).map_err(|error| Error::io(path, "open", error))?;
     let size = usize::try_from(segment.header.file_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
     let mut bytes = vec![0; size];
@@ -117,7 +120,7 @@ fn write_once_more(place: &Place, survey: &Survey) -> Result<()> {
     let ends = survey.segments.iter().skip(1).map(|next| (next.entry.prev_end, next.entry.first_seq));
     let ends = ends.chain([(survey.end.offset as u64, survey.end.next_seq)]);
     for (segment, end) in survey.segments.iter().zip(ends) {
-        if segment.header.number >= known.segment {
+        if segment.header.number >= known.segment && segment.as_sealed().is_none() {
             place.renew_segment(&segment.header, |copy| check_copy(place, segment, copy, end))?;
         }
     }
@@ -130,10 +133,10 @@ fn check_copy(place: &Place, segment: &Segment, copy: PathBuf, end: (u64, u64)) 
     let copied = Segment::new(copy, segment.header, segment.entry);
     let mut walk = copied.walk(&*place.vfs)?;
     while let Step::Event(_) = walk.step() {}
-    walk.refuse_if_broken(&copied.path)?;
+    walk.refuse_if_broken(&copied)?;
     if (walk.position.offset as u64, walk.position.next_seq) == end {
         return Ok(());
     }
     let why = format!("its records end at byte {} now, not at byte {}", walk.position.offset, end.0);
-    Err(Error::io(&segment.path, "write once more", io::Error::other(why)))
+    Err(Error::io(&segment.path(), "write once more", io::Error::other(why)))
 }

@@ -63,8 +63,9 @@ impl Survey {
         };
         let is_whole = self.fault.is_none() && self.named_next.is_none() && self.cut_off.is_empty();
         // A writer always leaves room for an end record, and needs it to go on.
-        let has_room =
-            |last: &Arc<Segment>| here.offset + RECORD_FIXED_BYTES as u64 <= last.header.file_bytes;
+        let has_room = |last: &Arc<Segment>| {
+            here.offset + RECORD_FIXED_BYTES as u64 <= last.header.file_bytes && last.as_sealed().is_none()
+        };
         is_whole && self.segments.last().is_some_and(has_room) && self.meta.clean == Some(here)
     }
 }
@@ -96,10 +97,11 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
     let mut cut_off = Vec::new();
     let mut chain = Vec::new();
     for segment in opened {
-        match segment.entry {
-            Some(entry) => chain.push(Segment::new(segment.path, segment.header, entry)),
-            None if segment.is_spare => spares.push(segment.header.number),
-            None => cut_off.push(segment.header.number),
+        let (number, is_spare) = (segment.header.number, segment.is_spare);
+        match segment.into_segment() {
+            Some(segment) => chain.push(segment),
+            None if is_spare => spares.push(number),
+            None => cut_off.push(number),
         }
     }
     check_chain(place, &meta, &listing, &chain)?;
@@ -190,7 +192,7 @@ fn check_chain(place: &Place, meta: &Meta, listing: &Listing, chain: &[Segment])
         return Err(missing(place.segment_path(meta.first_segment), "META names it as the first segment"));
     }
     if first.entry.first_seq != meta.first_seq {
-        return Err(Error::corrupt(&first.path, 0, "its first position is not the one in META"));
+        return Err(Error::corrupt(first.path(), 0, "its first position is not the one in META"));
     }
     for pair in chain.windows(2) {
         let [before, after] = pair else { continue };
@@ -256,7 +258,7 @@ impl Survey {
         let mut walk = segment.walk(&*place.vfs)?;
         if walk.position.next_seq != self.end.next_seq {
             return Err(Error::corrupt(
-                &segment.path,
+                &segment.path(),
                 0,
                 "its first position does not follow the segment before",
             ));
@@ -273,7 +275,7 @@ impl Survey {
             }
         };
         // What could not be read looks like zeros, and those like the end of the log.
-        walk.refuse_if_broken(&segment.path)?;
+        walk.refuse_if_broken(segment)?;
         self.end = walk.position.clone();
         segment.learn(&walk.position, marks);
         Ok(stop)
@@ -297,7 +299,7 @@ impl Survey {
     fn judge(&self, segment: &Segment, stop: &Step) -> Result<()> {
         let offset = self.end.offset as u64;
         if let Step::Fault(fault) = stop {
-            refuse_future(&segment.path, fault)?;
+            refuse_future(&segment.path(), fault)?;
         }
         if is_planted(Bug::DamageCutAsTail) {
             return Ok(());
@@ -312,7 +314,7 @@ impl Survey {
             Step::End { .. } | Step::Event(_) => "the segment that follows is not the next one".to_owned(),
         };
         let why = format!("{what}, below the watermark (segment {}, byte {})", mark.segment, mark.offset);
-        Err(Error::corrupt(&segment.path, offset, why))
+        Err(Error::corrupt(&segment.path(), offset, why))
     }
 }
 

@@ -134,7 +134,7 @@ impl Backward {
         let mut matches = match self.matches(&segment, &mut walk, oldest..=newest) {
             // As in `Cursor::reopen`.
             Err(Error::Corrupt { .. }) if vfs.is_durable() => {
-                let _newer = segment.map_again(vfs)?;
+                let _newer = segment.source_again(vfs)?;
                 walk = segment.walk_near(vfs, oldest)?;
                 self.matches(&segment, &mut walk, oldest..=newest)?
             }
@@ -187,15 +187,15 @@ struct Matches {
 
 /// Why `walk` does not get to an event that was committed.
 fn damage(segment: &Segment, walk: &Walk, stuck: &Step) -> Error {
-    if let Err(broken) = walk.refuse_if_broken(&segment.path) {
+    if let Err(broken) = walk.refuse_if_broken(segment) {
         return broken;
     }
     let what = match stuck {
-        Step::Fault(fault) => match refuse_future(&segment.path, fault) {
+        Step::Fault(fault) => match refuse_future(&segment.path(), fault) {
             Ok(()) => fault.to_string(),
             Err(future) => return future,
         },
         _ => "the records end here".to_owned(),
     };
-    Error::corrupt(&segment.path, walk.position.offset as u64, what)
+    Error::corrupt(&segment.path(), walk.position.offset as u64, what)
 }

@@ -43,7 +43,7 @@ impl Cursor {
             Less => {
                 let why =
                     "what was read up to here was lost: a later writer found that the log ends before it";
-                Err(Error::corrupt(&self.segment.path, here.1, why))
+                Err(Error::corrupt(&self.segment.path(), here.1, why))
             }
             // The follower that was not there a moment ago.
             Equal => Ok(Onward::Unknown),
@@ -60,7 +60,7 @@ impl Cursor {
             return Ok(false);
         }
         if vfs.is_durable() {
-            self.walk.go_on_in(self.segment.map_again(vfs)?);
+            self.walk.go_on_in(self.segment.source_again(vfs)?);
         }
         Ok(true)
     }
@@ -68,7 +68,7 @@ impl Cursor {
     /// Whether the file, too, has nothing here. What a mapping shows is ordered by commit words alone, and this one has not
     /// been seen yet: the system's own reading is asked before zeros are called damage.
     pub fn finds_zeros(&self, vfs: &dyn Vfs) -> Result<bool> {
-        let path = &self.segment.path;
+        let path = &self.segment.path();
         let offset = self.walk.position.offset as u64;
         let mut word = [0; 4];
         let read = vfs.open(path, false).and_then(|file| file.read_at(offset, &mut word));

@@ -24,7 +24,7 @@ pub fn fetch(shelf: &Shelf, seq: u64) -> Result<StoredEvent> {
     match fetch_in(&segment, segment.walk_near(vfs, seq)?, seq) {
         // As in `Cursor::reopen`.
         Err(Error::Corrupt { .. }) if vfs.is_durable() => {
-            let _newer = segment.map_again(vfs)?;
+            let _newer = segment.source_again(vfs)?;
             fetch_in(&segment, segment.walk_near(vfs, seq)?, seq)
         }
         found => found,
@@ -38,7 +38,7 @@ fn fetch_in(segment: &Segment, mut walk: Walk, seq: u64) -> Result<StoredEvent> 
             Step::Event(_) => {}
             _ => {
                 let offset = walk.position.offset as u64;
-                return Err(Error::corrupt(&segment.path, offset, format!("event {seq} is not there")));
+                return Err(Error::corrupt(&segment.path(), offset, format!("event {seq} is not there")));
             }
         }
     }

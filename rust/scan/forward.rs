@@ -157,7 +157,7 @@ impl Forward {
                 }
             }
         }
-        cursor.walk.refuse_if_broken(&cursor.segment.path)?;
+        cursor.walk.refuse_if_broken(&cursor.segment)?;
         let (offset, next_seq) = (cursor.walk.position.offset, cursor.walk.position.next_seq);
         // Where a recovery cut the segment, what lies behind the cut is no business of ours.
         let Some(next) = self.shelf.follower(&cursor.segment, offset) else {
@@ -167,7 +167,7 @@ impl Forward {
                 self.cursor = None;
                 return Ok(Progress::Moved);
             }
-            fault.as_ref().map_or(Ok(()), |fault| refuse_future(&cursor.segment.path, fault))?;
+            fault.as_ref().map_or(Ok(()), |fault| refuse_future(&cursor.segment.path(), fault))?;
             let onward = cursor.onward(&self.shelf)?;
             if onward == Onward::Here && cursor.reopen(vfs)? {
                 return Ok(Progress::Moved);
@@ -180,7 +180,7 @@ impl Forward {
                 return Ok(Progress::Nothing);
             }
             let what = fault.map_or_else(|| "the records end here".to_owned(), |fault| fault.to_string());
-            return Err(Error::corrupt(&cursor.segment.path, offset as u64, what));
+            return Err(Error::corrupt(&cursor.segment.path(), offset as u64, what));
         };
         self.skipped_before += cursor.walk.skipped_records;
         let walk = next.walk(vfs)?;
@@ -205,7 +205,7 @@ impl Forward {
             self.shelf.look_for_news()?;
         }
         let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
-        let is_broken = cursor.walk.refuse_if_broken(&cursor.segment.path).is_err();
+        let is_broken = cursor.walk.refuse_if_broken(&cursor.segment).is_err();
         let is_committed =
             !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
         let is_elsewhere = cursor.onward(&self.shelf).map_or(true, |onward| {

@@ -87,6 +87,8 @@ pub(super) struct Pass {
     ahead: usize,
     populated: usize,
     idle_count: u32,
+    /// All segments before this one were offered to the sealer.
+    offered: u64,
 }
 
 pub(super) fn spawn(tail: &Arc<Tail>) -> Result<()> {
@@ -125,6 +127,11 @@ fn run(weak: &Weak<Tail>, signal: &Signal, interval: Duration) {
         // Held only for this pass: a handle that goes away meanwhile, or before a fork, takes everything along.
         let Some(tail) = weak.upgrade() else { return };
         tail.keep(&mut pass, wants.sync);
+        let synced = tail.durable.oldest_number();
+        if pass.offered != synced {
+            pass.offered = synced;
+            tail.want_sealing();
+        }
     }
 }
 
@@ -152,6 +159,7 @@ impl Tail {
     /// One pass without memory of the last, for tests that run without the thread.
     pub fn keep_once(&self) {
         self.keep(&mut Pass { idle_count: IDLE_PASSES, ..Pass::default() }, true);
+        self.seal_all();
     }
 
     /// Once a pass: what was taken since the last one decides how far to go ahead, before and after the sync.

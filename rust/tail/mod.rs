@@ -7,7 +7,8 @@
 //! * [`roll`]: entering the next segment, and preparing it;
 //! * [`commit`]: the committed position, published without a lock;
 //! * [`sync`]: durability, watermarks, poison;
-//! * [`keeper`]: the background thread.
+//! * [`keeper`]: the background thread;
+//! * [`sealer`]: the other one, which compresses what is full.
 //!
 //! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`
 //! and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
@@ -19,6 +20,7 @@ mod heads;
 mod ids;
 mod keeper;
 mod roll;
+mod sealer;
 mod sync;
 mod write;
 
@@ -83,6 +85,7 @@ pub struct Tail {
     closing: Mutex<()>,
     lock: Mutex<Option<Box<dyn Lock>>>,
     keeper: Arc<keeper::Signal>,
+    sealing: Arc<sealer::Sealing>,
     counters: Counters,
 }
 
@@ -99,6 +102,10 @@ pub struct Counters {
     pub rolls: AtomicU64,
     /// Segments that the appending thread had to prepare itself.
     pub appender_prepared: AtomicU64,
+    /// Times the appending thread waited for the sealer.
+    pub waits_for_sealer: AtomicU64,
+    /// Segments sealed.
+    pub sealed: AtomicU64,
     /// Syncs completed.
     pub syncs: AtomicU64,
     /// Their time in all.
@@ -118,7 +125,7 @@ impl Tail {
         };
         let file = place.reopen_segment(active.header.number)?;
         let bytes = usize::try_from(active.header.file_bytes).unwrap_or(usize::MAX);
-        let memory = file.map(bytes, true).map_err(|error| Error::io(&active.path, "map", error))?;
+        let memory = file.map(bytes, true).map_err(|error| Error::io(active.path(), "map", error))?;
         let position = CommittedPosition {
             segment: active.header.number,
             offset: start.position.offset as u64,
@@ -144,6 +151,7 @@ impl Tail {
             closing: Mutex::default(),
             lock: Mutex::new(Some(start.lock)),
             keeper: Arc::default(),
+            sealing: Arc::default(),
             counters: Counters::default(),
         });
         if tail.options.keeper == Keeper::Thread {
@@ -239,6 +247,12 @@ impl Tail {
         Error::Poisoned { reason, committed: None }
     }
 
+    /// What is wrong, if anything is.
+    pub fn problem(&self) -> Option<String> {
+        let poison = self.poisoned().map(str::to_owned);
+        poison.or_else(|| self.spare_problem()).or_else(|| self.sealing.problem())
+    }
+
     /// The committed position.
     pub fn committed(&self) -> CommittedPosition {
         self.committed.load()
@@ -319,6 +333,7 @@ impl Tail {
             return Ok(());
         }
         self.keeper.stop();
+        self.sealing.stop();
         // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood. One that broke
         // off in the middle poisons, and leaves no clean mark.
         drop(self.lock_writer(Patience::Wait));

@@ -155,6 +155,13 @@ fn store_entry(map: &mut WriteMap, entry: &Entry, epoch: u32) {
 
 impl Tail {
     fn take_spare(&self, least: u64, patience: Patience) -> Result<Spare> {
+        if !self.sealing.has_caught_up(false) {
+            if patience == Patience::Try {
+                return Err(Error::WouldBlock);
+            }
+            self.counters.waits_for_sealer.fetch_add(1, Ordering::Relaxed);
+            self.sealing.has_caught_up(true);
+        }
         let fits = |spare: &mut Spare| spare.header.file_bytes >= least;
         if let Some(spare) = lock(&self.spares.ready).take_if(fits) {
             return Ok(spare);

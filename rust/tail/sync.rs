@@ -36,7 +36,7 @@ impl Target {
         Arc::new(Self {
             number: segment.header.number,
             epoch: segment.header.epoch,
-            path: segment.path.clone(),
+            path: segment.path(),
             bytes: segment.header.file_bytes,
             file,
             generation: AtomicU64::new(generation),
@@ -80,6 +80,11 @@ impl Durable {
 
     fn oldest(&self) -> Option<Arc<Target>> {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
+    }
+
+    /// All segments before this one were synced whole.
+    pub fn oldest_number(&self) -> u64 {
+        self.oldest().map_or(0, |target| target.number)
     }
 
     fn forget_oldest(&self) {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, fallocate, flock, statfs},
+    fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock, statfs},
     io::Errno,
 };
 
@@ -169,6 +169,10 @@ impl File for DiskFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.0.sync_all()
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 
     fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {

@@ -110,6 +110,11 @@ pub trait File: Send + Sync {
     /// # Errors
     /// As [`File::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
+    /// Lets go of what the cache holds of a file that was synced, so that the next reading is the disk's.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn forget_cached(&self) -> io::Result<()>;
     /// Maps the first `bytes` bytes, shared.
     ///
     /// # Errors

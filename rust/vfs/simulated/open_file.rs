@@ -66,6 +66,10 @@ impl File for OpenFile {
         self.sync()
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
         self.machine.attempt(Operation::Read)?;
         let memory = self.file.memory(bytes)?;

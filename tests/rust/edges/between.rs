@@ -132,6 +132,10 @@ impl File for MeddledFile {
         self.file.sync_all()
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        self.file.forget_cached()
+    }
+
     fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
         let memory = self.file.map(bytes, writable)?;
         (self.after_map)(&self.path);

@@ -86,7 +86,7 @@ fn a_reader_finds_what_it_has_not_read_yet_in_the_renewed_file() {
 #[test]
 fn zeros_where_the_next_segment_says_there_are_records_are_damage_to_a_reader() {
     let ram = Ram::of(&Vec::new());
-    let log = open_with(&ram, manual()).unwrap();
+    let log = open_with(&ram, Options { sealing: None, ..manual() }).unwrap();
     for number in 0..5 {
         append(&log, "t", Some("a"), &format!("{number}"));
     }

@@ -164,6 +164,10 @@ impl File for RamFile {
         self.sync()
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
         self.0.map(bytes, writable)
     }

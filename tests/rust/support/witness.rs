@@ -221,6 +221,10 @@ impl File for WitnessFile {
         self.sync_data()
     }
 
+    fn forget_cached(&self) -> io::Result<()> {
+        self.inner.forget_cached()
+    }
+
     fn map(&self, bytes: usize, writable: bool) -> io::Result<Arc<Memory>> {
         self.inner.map(bytes, writable)
     }

@@ -1,0 +1,206 @@
+//! The walk over the records of one segment: the only code that steps from record to record.
+//!
+//! Refuses to know what follows the segment, or whether a fault is a torn tail or damage.
+
+use std::sync::Arc;
+
+use super::{Position, Segment, Source};
+use crate::{
+    error::Result,
+    format::{BatchHead, Fixed, Kind, RecordFault, RecordView, dictionary_text, split_commit_word},
+    planted::{Bug, is_planted},
+};
+
+/// What the next step of a walk found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// An event; [`Walk::record`] has its bytes.
+    Event(Fixed),
+    /// The segment's end; the next one has this number.
+    End {
+        /// Number of the next segment.
+        next_segment: u64,
+    },
+    /// Nothing is committed here (yet).
+    Pending,
+    /// Something is here that is no record.
+    Fault(RecordFault),
+}
+
+/// A walk over the records of one segment. Copies each record, checks the copy, and hands out the copy (R8).
+#[derive(Debug)]
+pub struct Walk {
+    /// Where it stands.
+    pub position: Position,
+    /// Where the record of the last step begins.
+    pub record_offset: usize,
+    /// Ignorable records passed so far (R2).
+    pub skipped_records: u64,
+    /// Records of every kind passed so far.
+    pub record_count: u64,
+    source: Source,
+    epoch: u32,
+    buffer: Vec<u8>,
+    record_bytes: usize,
+}
+
+impl Walk {
+    /// A walk from `position`.
+    #[must_use]
+    pub fn new(source: Source, epoch: u32, position: Position) -> Self {
+        let record_offset = position.offset;
+        Self {
+            position,
+            record_offset,
+            skipped_records: 0,
+            record_count: 0,
+            source,
+            epoch,
+            buffer: Vec::new(),
+            record_bytes: 0,
+        }
+    }
+
+    /// The bytes of the last event.
+    #[must_use]
+    pub fn record(&self) -> &[u8] {
+        self.buffer.get(..self.record_bytes).unwrap_or_default()
+    }
+
+    /// The error for a walk that stopped because the file of `segment` was cut off under it, is damaged, or its device failed.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Corrupt`], [`crate::error::Error::Io`].
+    pub fn refuse_if_broken(&self, segment: &Segment) -> Result<()> {
+        self.source.refuse_if_broken(segment, self.position.offset)
+    }
+
+    /// Goes on at the same place of another source of the segment.
+    pub fn go_on_in(&mut self, source: Source) {
+        self.source = source;
+    }
+
+    /// The commit word where the walk stands; `None` at the end of the file.
+    #[must_use]
+    pub fn pending_word(&self) -> Option<u32> {
+        self.source.pending_word(self.position.offset)
+    }
+
+    /// The last event, decoded.
+    ///
+    /// # Errors
+    /// [`RecordFault`]: never after `Step::Event`, which decoded it once.
+    pub fn view(&self, fixed: Fixed) -> std::result::Result<RecordView<'_>, RecordFault> {
+        RecordView::parse(self.record(), fixed, &self.position.names)
+    }
+
+    /// Goes to the next event, the end, or as far as it can. Stays where it is unless it found an event or the end.
+    pub fn step(&mut self) -> Step {
+        self.step_with(|_| ())
+    }
+
+    /// As [`Walk::step`]; `look` sees the event, which is decoded once, before the walk goes on.
+    pub fn step_with(&mut self, mut look: impl FnMut(&RecordView<'_>)) -> Step {
+        loop {
+            let fixed = match self.load(self.position.offset) {
+                Ok(Some(fixed)) => fixed,
+                Ok(None) => return Step::Pending,
+                Err(fault) => return Step::Fault(fault),
+            };
+            if fixed.seq != self.position.next_seq {
+                return Step::Fault(RecordFault::Content("its position is out of order"));
+            }
+            let found = match fixed.kind {
+                Kind::Event => self.view(fixed).map(|view| {
+                    look(&view);
+                    Some(Step::Event(fixed))
+                }),
+                Kind::End => Ok(Some(Step::End { next_segment: fixed.aggregate_prev.unwrap_or(0) })),
+                Kind::BatchHead => self.check_batch(fixed).map(|()| None),
+                Kind::Dictionary => self.learn_name(fixed).map(|()| None),
+                Kind::Ignorable(_) => {
+                    self.skipped_records += 1;
+                    Ok(None)
+                }
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(fault) => return Step::Fault(fault),
+            };
+            self.record_offset = self.position.offset;
+            self.position.offset += fixed.length;
+            self.record_count += 1;
+            match found {
+                Some(Step::Event(event)) => {
+                    self.position.next_seq += 1;
+                    return Step::Event(event);
+                }
+                Some(step) => return step,
+                None => {}
+            }
+        }
+    }
+
+    /// Copies the record at `offset` and checks the copy. `None`: not committed.
+    fn load(&mut self, offset: usize) -> std::result::Result<Option<Fixed>, RecordFault> {
+        let word = self.source.commit(offset)?;
+        if word == 0 {
+            return Ok(None);
+        }
+        let (_, bytes) = split_commit_word(word);
+        let fits = offset.checked_add(bytes).is_some_and(|end| end <= self.source.bytes());
+        if !Fixed::is_possible_length(bytes) || !fits {
+            return Err(RecordFault::Length(bytes));
+        }
+        if self.buffer.len() < bytes {
+            self.buffer.resize(bytes, 0);
+        }
+        self.record_bytes = bytes;
+        let target = self.buffer.get_mut(..bytes).unwrap_or_default();
+        if !self.source.copy(offset, target) {
+            return Err(RecordFault::Length(bytes));
+        }
+        Fixed::check(target, self.epoch).map(Some)
+    }
+
+    /// Checks every member before the first is given out (R7).
+    fn check_batch(&mut self, head: Fixed) -> std::result::Result<(), RecordFault> {
+        let announced = BatchHead::from(&head);
+        let start = self.position.offset + head.length;
+        let end = usize::try_from(announced.bytes).ok().and_then(|bytes| start.checked_add(bytes));
+        let Some(end) = end.filter(|end| *end <= self.source.bytes()) else {
+            return Err(RecordFault::Content("its batch has an impossible size"));
+        };
+        if is_planted(Bug::BatchNotChecked) {
+            return Ok(());
+        }
+        let (mut offset, mut seq) = (start, head.seq);
+        while offset < end {
+            let member = self.load(offset)?.ok_or(RecordFault::Content("its batch has a hole"))?;
+            if member.kind != Kind::Event || member.seq != seq {
+                return Err(RecordFault::Content("its batch holds something else"));
+            }
+            self.view(member)?;
+            offset += member.length;
+            seq += 1;
+        }
+        if offset != end || seq - head.seq != u64::from(announced.count) {
+            return Err(RecordFault::Content("its batch is not what its head says"));
+        }
+        Ok(())
+    }
+
+    fn learn_name(&mut self, fixed: Fixed) -> std::result::Result<(), RecordFault> {
+        let number = usize::try_from(fixed.number).unwrap_or(usize::MAX);
+        let record = self.buffer.get(..self.record_bytes).unwrap_or_default();
+        let text = dictionary_text(record)?;
+        match self.position.names.get(number) {
+            Some(known) if known == text => Ok(()),
+            None if number == self.position.names.count() => {
+                let is_stored = Arc::make_mut(&mut self.position.names).push(text);
+                if is_stored { Ok(()) } else { Err(RecordFault::Content("its dictionary is too large")) }
+            }
+            _ => Err(RecordFault::Content("its dictionary number is out of order")),
+        }
+    }
+}
