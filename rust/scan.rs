@@ -20,8 +20,8 @@ pub use query::{Direction, Query, TimeOf};
 use crate::{
     error::{Error, Result},
     format::{Fixed, Names, RecordFault, RecordView},
+    heads::Head,
     shelf::Shelf,
-    tail::Head,
 };
 
 /// An event as it is stored; owns a copy of its record, which its clones share.

@@ -8,10 +8,10 @@ use std::{path::Path, sync::Arc};
 use crate::{
     error::{Error, Result},
     format::RecordView,
+    heads::{Head, Heads},
     place::Place,
     recovery::survey_beside_a_writer,
     segment::{Segment, Step, Walk},
-    tail::{Head, Heads},
     vfs::disk::Disk,
 };
 

@@ -201,6 +201,7 @@ class Log:
         segment_bytes: int = 67_108_864,
         memory_bytes: int = 268_435_456,
         non_finite: Literal["null", "error"] = "null",
+        sealing: Literal["zstd", "lz4", "none", "off"] = "zstd",
         clock: ManualClock | None = None,
         force_filesystem: bool = False,
     ) -> Self: ...

@@ -26,7 +26,6 @@ CONFIG_FILE_VARIABLE = "ARESBUS_CONFIG"
 
 NOT_YET: Mapping[str, str] = MappingProxyType(
     {
-        "compression_enabled": "sealed segments are not compressed yet: there is no sealing",
         "event_ttl_days": "nothing expires yet: every event is kept",
     }
 )

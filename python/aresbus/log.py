@@ -55,6 +55,7 @@ class Log(_core.Log):
         segment_bytes: int = 67_108_864,
         memory_bytes: int = 268_435_456,
         non_finite: Literal["null", "error"] = "null",
+        sealing: Literal["zstd", "lz4", "none", "off"] = "zstd",
         clock: ManualClock | None = None,
         force_filesystem: bool = False,
         audit: bool = True,
@@ -68,6 +69,7 @@ class Log(_core.Log):
             "segment_bytes": segment_bytes,
             "memory_bytes": memory_bytes,
             "non_finite": non_finite,
+            "sealing": sealing,
             "clock": clock,
             "force_filesystem": force_filesystem,
         }
@@ -164,6 +166,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     sync_interval_ms: int = 10,
     segment_bytes: int = 67_108_864,
     non_finite: Literal["null", "error"] = "null",
+    sealing: Literal["zstd", "lz4", "none", "off"] = "zstd",
     clock: ManualClock | None = None,
     force_filesystem: bool = False,
     audit: bool = True,
@@ -174,7 +177,8 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     ``durability`` is what an append waits for unless it says otherwise: nothing ("none"), nothing but a sync
     within ``sync_interval_ms`` ("interval"), a shared sync ("group"), a sync at once ("always").
     ``segment_bytes``: largest size of a segment file. ``non_finite``: NaN and infinities are stored as null and
-    flagged, or refused. ``audit``: the opening and closing are recorded, with ``reason``, in path/audit.
+    flagged, or refused. ``sealing``: how full segments are compressed in the background, "none": kept in blocks without
+    compression, "off": left as they were appended. ``audit``: the opening and closing are recorded, with ``reason``, in path/audit.
 
     Raises what :class:`Log` raises: LogLockedError while another handle writes, CorruptionError,
     FormatVersionError, DiskFullError, StorageError, ConfigError; in mode "r" FileNotFoundError.
@@ -186,6 +190,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
         sync_interval_ms=sync_interval_ms,
         segment_bytes=segment_bytes,
         non_finite=non_finite,
+        sealing=sealing,
         clock=clock,
         force_filesystem=force_filesystem,
         audit=audit,

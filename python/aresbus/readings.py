@@ -41,6 +41,7 @@ LOG_OPTIONS = frozenset(
         "segment_bytes",
         "memory_bytes",
         "non_finite",
+        "sealing",
         "force_filesystem",
         "reason",
     ]
@@ -300,4 +301,5 @@ def _log_options(
 def _default_store(config: BusConfig, mode: Literal["rw", "r"], options: dict[str, Any]) -> LogEventStore:
     if not config.enable_persistence:
         return MemoryEventStore(log_options=options)
+    options = {"sealing": "zstd" if config.compression_enabled else "none", **options}
     return FileEventStore(config.storage_path, mode=mode, audit=config.audit_trail, log_options=options)

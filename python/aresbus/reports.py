@@ -53,7 +53,7 @@ class RecoveryReport(TypedDict):
 
 
 class SegmentStats(TypedDict):
-    """One segment file. ``used_bytes`` counts header and records, not the preallocated rest."""
+    """One segment file. ``used_bytes`` counts header and records as they were appended; a sealed file holds them in less."""
 
     number: int
     epoch: int
@@ -61,6 +61,7 @@ class SegmentStats(TypedDict):
     entered_ns: int
     file_bytes: int
     used_bytes: int
+    is_sealed: bool
 
 
 class LogStats(TypedDict):
@@ -85,6 +86,8 @@ class LogStats(TypedDict):
     sync_ns_max: int
     roll_count: int
     appender_prepared: int
+    sealed_count: int
+    waits_for_sealer: int
     lossy_count: int
     healthy: bool
     problem: str | None

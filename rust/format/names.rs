@@ -29,6 +29,24 @@ pub fn sealing(number: u64) -> String {
     format!("{number:016}.seg.tmp")
 }
 
+/// Name of the index of sealed segment `number`.
+#[must_use]
+pub fn index(number: u64) -> String {
+    format!("{number:016}.idx")
+}
+
+/// Name under which that is written.
+#[must_use]
+pub fn indexing(number: u64) -> String {
+    format!("{number:016}.idx.tmp")
+}
+
+/// Whether `name` is that of an index.
+#[must_use]
+pub fn is_index(name: &str) -> bool {
+    name.strip_suffix(".idx").and_then(number_in).is_some()
+}
+
 /// Path of the sealed segment beside a raw one.
 #[must_use]
 pub fn sealed_beside(raw: &Path) -> PathBuf {
@@ -47,11 +65,12 @@ pub fn segment_number(name: &str) -> Option<u64> {
     number_in(name.strip_suffix(".log")?)
 }
 
-/// Whether `name` is a left-over of preparing or sealing a segment.
+/// Whether `name` is a left-over of preparing, sealing or indexing a segment.
 #[must_use]
 pub fn is_prepared(name: &str) -> bool {
     let Some(name) = name.strip_suffix(".tmp") else { return false };
-    number_in(name.strip_suffix(".seg").unwrap_or(name)).is_some()
+    let bare = name.strip_suffix(".seg").or_else(|| name.strip_suffix(".idx")).unwrap_or(name);
+    number_in(bare).is_some()
 }
 
 /// Name of the snapshot of an aggregate at `seq`: its id appears as 128 bits of BLAKE3.

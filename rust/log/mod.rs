@@ -22,11 +22,12 @@ use crate::{
     config::{Durability, Expected, Keeper, Mode, Options, Patience},
     error::{Committed, Error, Result},
     format::NewEvent,
+    heads::Head,
     place::Place,
     recovery::{Recovery, check_filesystem, open_for_writing},
     scan::{Direction, Query, Scan, fetch},
     shelf::Shelf,
-    tail::{Head, Tail},
+    tail::Tail,
     threads::Mutex,
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
@@ -91,7 +92,7 @@ impl Log {
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
         let (reader, id, mut recovery) = Reader::open(&place)?;
-        recovery.warnings = check_filesystem(&place, &options)?;
+        recovery.warnings.extend(check_filesystem(&place, &options)?);
         Ok(Self {
             role: Role::Reader(Box::new(reader)),
             place,

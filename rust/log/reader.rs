@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::{
     error::{Error, Result},
+    heads::{Head, Heads},
     place::Place,
     recovery::{Recovery, survey_beside_a_writer},
     scan::{Query, Scan, StoredEvent},
     shelf::{News, Shelf},
-    tail::{Head, Heads},
     threads::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},

@@ -50,14 +50,12 @@ pub struct SegmentStats {
     pub first_seq: u64,
     /// When it was entered.
     pub entered_ns: i64,
-    /// Size of the raw file.
+    /// Size of its file.
     pub file_bytes: u64,
-    /// Size of the file there is.
-    pub stored_bytes: u64,
+    /// Header and records as they were appended; a sealed file holds them in less.
+    pub used_bytes: u64,
     /// Whether it is sealed.
     pub is_sealed: bool,
-    /// Header and records.
-    pub used_bytes: u64,
 }
 
 impl Log {
@@ -113,10 +111,9 @@ impl Log {
                 epoch: segment.header.epoch,
                 first_seq: segment.entry.first_seq,
                 entered_ns: segment.entry.entered_ns,
-                file_bytes: segment.header.file_bytes,
-                stored_bytes: sealed.as_ref().map_or(segment.header.file_bytes, |sealed| sealed.file_bytes()),
-                is_sealed: sealed.is_some(),
+                file_bytes: sealed.as_ref().map_or(segment.header.file_bytes, |sealed| sealed.file_bytes()),
                 used_bytes,
+                is_sealed: sealed.is_some(),
             }
         }));
         Ok(stats)

@@ -3,6 +3,7 @@
 //! Owns names, listing, and the replacing of whole files; [`meta`], [`segments`] and [`snapshots`] own their files and the
 //! order of syncs that makes each survive a crash. Refuses to know why any of it happens.
 
+mod indexes;
 mod meta;
 mod sealed;
 mod segments;
@@ -150,7 +151,7 @@ impl Place {
                 sealed.push(number);
             } else if names::is_prepared(&name) {
                 listing.prepared.push(name);
-            } else {
+            } else if !names::is_index(&name) {
                 listing.stray.push(format!("segments/{name}"));
             }
         }

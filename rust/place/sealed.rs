@@ -58,6 +58,14 @@ impl Place {
         Sealed::open(&*self.vfs, path)
     }
 
+    /// Makes the names of sealed files durable that a crash may have caught before they were.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_names(&self) -> Result<()> {
+        self.sync_dir(&self.segments_dir())
+    }
+
     /// Removes the raw file of a segment whose sealed one is whole. Not synced: should it come back, it is removed again.
     ///
     /// # Errors

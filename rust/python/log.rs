@@ -80,7 +80,8 @@ impl PyLog {
     #[new]
     #[pyo3(signature = (
         path, *, mode = "rw", durability = "interval", sync_interval_ms = 10, segment_bytes = 67_108_864,
-        memory_bytes = 268_435_456, non_finite = "null", clock = None, force_filesystem = false
+        memory_bytes = 268_435_456, non_finite = "null", sealing = "zstd", clock = None,
+        force_filesystem = false
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
     fn new(
@@ -92,11 +93,13 @@ impl PyLog {
         segment_bytes: i128,
         memory_bytes: i128,
         non_finite: &str,
+        sealing: &str,
         clock: Option<&Bound<'_, PyManualClock>>,
         force_filesystem: bool,
     ) -> PyResult<Self> {
         let numbers = Numbers { sync_interval_ms, segment_bytes, memory_bytes };
-        let (options, non_finite) = options(py, (mode, durability, non_finite), &numbers, force_filesystem)?;
+        let (options, non_finite) =
+            options(py, (mode, durability, non_finite, sealing), &numbers, force_filesystem)?;
         let clock: Arc<dyn Clock> = clock.map_or_else(default_clock, |clock| clock.get().shared());
         let (mode, durability) = (options.mode, options.durability);
         let place = place_of(py, path)?;

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::{arguments::durability, encode::NonFinite, error::config_error};
 use crate::{
-    config::{Durability, Mode, Options},
+    config::{Compression, Durability, Mode, Options},
     place::Place,
     vfs::{disk::Disk, memory::InMemory},
 };
@@ -38,7 +38,7 @@ pub struct Numbers {
 /// Options as Python spells them; all that is wrong with them is told at once.
 pub fn options(
     py: Python<'_>,
-    (mode, durability_given, non_finite): (&str, &str, &str),
+    (mode, durability_given, non_finite, sealing): (&str, &str, &str, &str),
     numbers: &Numbers,
     force_filesystem: bool,
 ) -> PyResult<(Options, NonFinite)> {
@@ -56,6 +56,16 @@ pub fn options(
         problems.push(problem);
         Durability::Interval
     });
+    options.sealing = match sealing {
+        "zstd" => Some(Compression::Zstd),
+        "lz4" => Some(Compression::Lz4),
+        "none" => Some(Compression::None),
+        "off" => None,
+        other => {
+            problems.push(format!("sealing is {other:?}, it takes \"zstd\", \"lz4\", \"none\" or \"off\""));
+            None
+        }
+    };
     let non_finite = match non_finite {
         "null" => NonFinite::Null,
         "error" => NonFinite::Refuse,

@@ -51,7 +51,8 @@ pub struct Handle<'a> {
 
 pub fn stats<'py>(py: Python<'py>, handle: &Handle<'_>, found: &Stats) -> PyResult<Bound<'py, PyDict>> {
     let dict = dict_of!(py, found, {
-        first_seq, last_seq, durable_seq, epoch, aggregate_count, roll_count, appender_prepared, lossy_count, problem,
+        first_seq, last_seq, durable_seq, epoch, aggregate_count, roll_count, appender_prepared,
+        sealed_count, waits_for_sealer, lossy_count, problem,
     });
     dict.set_item("path", handle.engine.path().map(std::path::Path::as_os_str))?;
     dict.set_item("log_id", uuid_text(handle.engine.log_id()))?;
@@ -78,7 +79,7 @@ pub fn uuid_text(id: [u8; 16]) -> String {
 }
 
 fn segment<'py>(py: Python<'py>, found: &SegmentStats) -> PyResult<Bound<'py, PyDict>> {
-    Ok(dict_of!(py, found, { number, epoch, first_seq, entered_ns, file_bytes, used_bytes }))
+    Ok(dict_of!(py, found, { number, epoch, first_seq, entered_ns, file_bytes, used_bytes, is_sealed }))
 }
 
 pub fn verification<'py>(py: Python<'py>, found: &Verification) -> PyResult<Bound<'py, PyDict>> {

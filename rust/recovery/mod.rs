@@ -20,10 +20,11 @@ use crate::{
         meta::{Mark, Meta},
         segment::{ENTRY_OFFSET, Entry, RECORDS_OFFSET, SegmentHeader},
     },
+    heads::Heads,
     place::Place,
     planted::{Bug, is_planted},
     segment::{Position, Sealed, Segment, compare},
-    tail::{Heads, Start},
+    tail::Start,
     vfs::{Filesystem, Lock},
 };
 
@@ -75,6 +76,13 @@ impl Recovery {
             clean: survey.is_clean(),
             epoch: survey.meta.epoch,
             events: survey.event_count,
+            warnings: survey
+                .unindexed
+                .iter()
+                .map(|number| {
+                    format!("sealed segment {number} has no index that can be believed; it was read instead")
+                })
+                .collect(),
             watermark_seq: survey.watermark.and_then(|mark| mark.next_seq.checked_sub(1)),
             stray_files: survey.listing.stray.clone(),
             ..Self::default()
@@ -105,7 +113,7 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
         Some(survey) => recover(place, options, clock, survey, lock)?,
     };
     recovery.epoch = start.meta.epoch;
-    recovery.warnings = warnings;
+    recovery.warnings.extend(warnings);
     start.meta.clean = None;
     Ok((start, recovery))
 }
@@ -113,6 +121,10 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
 /// A crash between the two leaves a sealed file beside its raw one: the sealed one wins if it holds the same, bit for bit.
 fn finish_sealing(place: &Place, survey: &Survey) -> Result<()> {
     let vfs = &*place.vfs;
+    if !survey.listing.doubled.is_empty() {
+        // ORDER: a sealed file may have its name in the cache alone; without it the raw one is all there is.
+        place.sync_names()?;
+    }
     for number in &survey.listing.doubled {
         let mut from_here = survey.segments.iter().skip_while(|segment| segment.header.number != *number);
         let (raw, next) = (from_here.next(), from_here.next());
@@ -210,7 +222,14 @@ fn resume(place: &Place, survey: Survey, lock: Box<dyn Lock>) -> Result<(Start, 
     place.write_meta(&mut meta)?;
     place.remove_segments(&survey.spares, &survey.listing.prepared)?;
     recovery.removed_spares = survey.spares;
-    let start = Start { meta, segments: survey.segments, heads: survey.heads, position: survey.end, lock };
+    let start = Start {
+        meta,
+        segments: survey.segments,
+        heads: survey.heads,
+        position: survey.end,
+        unindexed: survey.unindexed,
+        lock,
+    };
     Ok((start, recovery))
 }
 
@@ -246,7 +265,8 @@ fn recover(
     let mut segments = survey.segments;
     segments.push(segment);
     let heads = if is_planted(Bug::StaleHeads) { Heads::default() } else { survey.heads };
-    Ok((starting_at(meta, segments, heads, lock), recovery))
+    let start = Start { unindexed: survey.unindexed, ..starting_at(meta, segments, heads, lock) };
+    Ok((start, recovery))
 }
 
 /// Before anything is changed: recovery raises each number of META, and none that was not forged is at its end.
@@ -265,7 +285,7 @@ fn refuse_worn_out(place: &Place, meta: &Meta) -> Result<()> {
 fn starting_at(meta: Meta, segments: Vec<Arc<Segment>>, heads: Heads, lock: Box<dyn Lock>) -> Start {
     let next_seq = segments.last().map_or(0, |segment| segment.entry.first_seq);
     let position = Position { offset: RECORDS_OFFSET, next_seq, names: Arc::default() };
-    Start { meta, segments, heads, position, lock }
+    Start { meta, segments, heads, position, unindexed: Vec::new(), lock }
 }
 
 /// Prepares and enters the first segment of an epoch.

@@ -9,13 +9,13 @@ use std::{io::ErrorKind, path::PathBuf, sync::Arc};
 use crate::{
     error::{Error, Result},
     format::{
-        RECORD_FIXED_BYTES, RecordFault, RecordView,
+        RECORD_FIXED_BYTES, RecordFault,
         meta::{Mark, Meta},
     },
+    heads::Heads,
     place::{Listing, OpenedSegment, Place, durable_marks, highest_watermark},
     planted::{Bug, is_planted},
-    segment::{Position, Segment, Step, note_mark},
-    tail::{Head, Heads},
+    segment::{Position, Sealed, Segment, Step, note_head, note_mark},
 };
 
 /// What a log holds.
@@ -44,6 +44,8 @@ pub struct Survey {
     pub watermark: Option<Mark>,
     /// Events found.
     pub event_count: u64,
+    /// Sealed segments whose index had to be done without.
+    pub unindexed: Vec<u64>,
 }
 
 impl Survey {
@@ -120,6 +122,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         listing,
         watermark,
         event_count: 0,
+        unindexed: Vec::new(),
     };
     survey.walk_chain(place, chain)?;
     survey.check_marks(place, &marks)?;
@@ -210,9 +213,16 @@ fn check_chain(place: &Place, meta: &Meta, listing: &Listing, chain: &[Segment])
 
 impl Survey {
     fn walk_chain(&mut self, place: &Place, chain: Vec<Segment>) -> Result<()> {
-        let mut chain = chain.into_iter().map(Arc::new).peekable();
+        let chain: Vec<_> = chain.into_iter().map(Arc::new).collect();
+        let sealed: Vec<_> = chain.iter().take_while(|one| one.as_sealed().is_some()).cloned().collect();
+        (self.heads, self.unindexed) = place.heads_of(&sealed)?;
+        let known = sealed.len();
+        let mut chain = chain.into_iter().peekable();
         while let Some(segment) = chain.next() {
-            let stop = self.walk_segment(place, &segment)?;
+            let stop = match segment.as_sealed().filter(|_| self.segments.len() < known) {
+                Some(sealed) => self.pass_sealed(&segment, &sealed)?,
+                None => self.walk_segment(place, &segment)?,
+            };
             self.segments.push(Arc::clone(&segment));
             let follower = chain.peek();
             if follower.is_some_and(|next| self.leads_to(&segment, next, &stop)) {
@@ -255,14 +265,8 @@ impl Survey {
     }
 
     fn walk_segment(&mut self, place: &Place, segment: &Segment) -> Result<Step> {
+        self.refuse_gap(segment)?;
         let mut walk = segment.walk(&*place.vfs)?;
-        if walk.position.next_seq != self.end.next_seq {
-            return Err(Error::corrupt(
-                &segment.path(),
-                0,
-                "its first position does not follow the segment before",
-            ));
-        }
         let mut marks = Vec::new();
         let heads = &mut self.heads;
         let stop = loop {
@@ -279,6 +283,27 @@ impl Survey {
         self.end = walk.position.clone();
         segment.learn(&walk.position, marks);
         Ok(stop)
+    }
+
+    /// A sealed segment was whole when it got its name, and its heads are known: an opening does not read it.
+    fn pass_sealed(&mut self, segment: &Segment, sealed: &Sealed) -> Result<Step> {
+        self.refuse_gap(segment)?;
+        let end = sealed.header.end;
+        let offset = usize::try_from(end.offset).unwrap_or(usize::MAX);
+        self.end = Position { offset, next_seq: end.next_seq, names: Arc::default() };
+        self.event_count += end.next_seq - sealed.header.entry.first_seq;
+        Ok(match sealed.header.next_segment {
+            0 => Step::Pending,
+            next_segment => Step::End { next_segment },
+        })
+    }
+
+    fn refuse_gap(&self, segment: &Segment) -> Result<()> {
+        if segment.entry.first_seq == self.end.next_seq {
+            return Ok(());
+        }
+        let why = "its first position does not follow the segment before";
+        Err(Error::corrupt(segment.path(), 0, why))
     }
 
     /// No mark may know of events that are not there: where its offset fits and its position does not, one of them lies.
@@ -315,13 +340,6 @@ impl Survey {
         };
         let why = format!("{what}, below the watermark (segment {}, byte {})", mark.segment, mark.offset);
         Err(Error::corrupt(&segment.path(), offset, why))
-    }
-}
-
-fn note_head(heads: &mut Heads, view: &RecordView<'_>) {
-    if let Some(id) = view.aggregate_id {
-        let head = Head { seq: view.fixed.seq, version: view.fixed.aggregate_version };
-        id.with_text(|text| heads.set(text, head));
     }
 }
 

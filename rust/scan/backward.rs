@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    heads::Head,
     recovery::refuse_future,
     segment::{INDEX_STRIDE, Segment, Step, Walk},
     shelf::Shelf,
-    tail::Head,
 };
 
 /// Most bytes kept of one window, but for one event that is larger; the rest of it is read again.

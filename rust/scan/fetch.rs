@@ -9,9 +9,9 @@ use super::StoredEvent;
 use crate::{
     error::{Error, Result},
     format::Fixed,
+    heads::Head,
     segment::{INDEX_STRIDE, Segment, Step, Walk},
     shelf::Shelf,
-    tail::Head,
 };
 
 /// The event at `seq`.

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    heads::Head,
     planted::{Bug, is_planted},
     recovery::refuse_future,
     segment::Step,
     shelf::Shelf,
-    tail::Head,
     threads::{Instant, Naps},
 };
 

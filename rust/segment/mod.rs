@@ -17,7 +17,7 @@ use std::{
 };
 
 pub use cache::CACHE_BYTES;
-pub use seal::{Pause, compare, seal};
+pub use seal::{Indexed, Made, Pause, compare, index, seal};
 pub use sealed::{Sealed, SealedView};
 pub use source::{CUT_OFF, Source};
 pub use walk::{Step, Walk};
@@ -25,10 +25,11 @@ pub use walk::{Step, Walk};
 use crate::{
     error::{Error, Result},
     format::{
-        Names,
+        Names, RecordView,
         names::sealed_beside,
         segment::{Entry, RECORDS_OFFSET, SegmentHeader},
     },
+    heads::{Head, Heads},
     map::{Memory, ReadMap},
     threads::{Mutex, MutexGuard, PoisonError},
     vfs::Vfs,
@@ -164,7 +165,11 @@ impl Segment {
             }
         }
         let Body::Sealed(sealed) = &*body else {
-            return Err(Error::io(self.header.number.to_string(), "find segment", ErrorKind::NotFound.into()));
+            return Err(Error::io(
+                self.header.number.to_string(),
+                "find segment",
+                ErrorKind::NotFound.into(),
+            ));
         };
         let sealed = Arc::clone(sealed);
         drop(body);
@@ -251,6 +256,14 @@ impl Index {
         // A mark inside a batch is safe to start from: the walk that set it had checked the whole batch.
         let offset = usize::try_from(offset).unwrap_or(RECORDS_OFFSET);
         Position { offset, next_seq, names: Arc::clone(&self.scouted.names) }
+    }
+}
+
+/// Remembers an event as the newest of its aggregate.
+pub fn note_head(heads: &mut Heads, view: &RecordView<'_>) {
+    if let Some(id) = view.aggregate_id {
+        let head = Head { seq: view.fixed.seq, version: view.fixed.aggregate_version };
+        id.with_text(|text| heads.set(text, head));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the list of what fails: a caller who has to decide again learns of everything at once. Knows heads, no records.
 
-use super::Head;
+use crate::heads::Head;
 use crate::{
     config::Expected,
     error::{Conflict, Error, Result},

@@ -1,7 +1,6 @@
 //! The writer: everything that happens to the newest segment.
 //!
 //! [`Tail`] joins the parts, each of which has one lock or none:
-//! * [`heads`]: newest event of each aggregate;
 //! * [`checks`]: which of the expectations fail;
 //! * [`write`]: the appending thread's part, under the tail lock;
 //! * [`roll`]: entering the next segment, and preparing it;
@@ -16,7 +15,6 @@
 mod checks;
 mod commit;
 mod dictionary;
-mod heads;
 mod ids;
 mod keeper;
 mod roll;
@@ -30,7 +28,6 @@ use std::{
 };
 
 pub use commit::CommittedPosition;
-pub use heads::{Head, Heads};
 pub use write::Appended;
 
 use crate::{
@@ -41,6 +38,7 @@ use crate::{
         NewEvent, check_aggregate_id,
         meta::{Mark, Meta},
     },
+    heads::{Head, Heads},
     map::WriteMap,
     place::Place,
     planted::{Bug, is_planted},
@@ -63,6 +61,8 @@ pub struct Start {
     pub heads: Heads,
     /// Dictionary, offset and next position in the last segment.
     pub position: Position,
+    /// Sealed segments without an index.
+    pub unindexed: Vec<u64>,
     /// The lock; released when the tail is closed.
     pub lock: Box<dyn Lock>,
 }
@@ -151,7 +151,7 @@ impl Tail {
             closing: Mutex::default(),
             lock: Mutex::new(Some(start.lock)),
             keeper: Arc::default(),
-            sealing: Arc::default(),
+            sealing: sealer::Sealing::of(start.unindexed),
             counters: Counters::default(),
         });
         if tail.options.keeper == Keeper::Thread {

@@ -13,7 +13,7 @@ use super::Tail;
 use crate::{
     error::{Error, Result},
     format::meta::Mark,
-    segment::{Sealed, Segment, compare, seal},
+    segment::{Sealed, Segment, compare, index, seal},
     threads::{self, Condvar, Instant, JoinHandle, Mutex, MutexGuard, PoisonError, sleep},
 };
 
@@ -30,18 +30,26 @@ struct State {
     is_stopped: bool,
     /// Full segments not sealed yet.
     waiting: usize,
+    /// Sealed segments without an index, ascending.
+    unindexed: Vec<u64>,
     problem: Option<String>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What the sealer and those who wait for it say to each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sealing {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl Sealing {
+    /// The sealer of a log in which these sealed segments have no index.
+    pub fn of(mut unindexed: Vec<u64>) -> Arc<Self> {
+        unindexed.sort_unstable();
+        Arc::new(Self { state: Mutex::new(State { unindexed, ..State::default() }), changed: Condvar::new() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +134,7 @@ impl Tail {
         let waiting = self.unsealed().len();
         let mut state = self.sealing.lock();
         state.waiting = waiting;
-        if waiting == 0 || state.is_stopped {
+        if waiting == 0 && state.unindexed.is_empty() || state.is_stopped {
             return;
         }
         state.is_wanted = true;
@@ -167,6 +175,9 @@ impl Tail {
     /// What keeps it from being sealed; it stays raw.
     pub(super) fn seal_oldest(&self) -> Result<bool> {
         let Some(compression) = self.options.sealing else { return Ok(false) };
+        if self.index_again()? {
+            return Ok(true);
+        }
         let unsealed = self.unsealed();
         let Some((segment, end)) = unsealed.first() else { return Ok(false) };
         let number = segment.header.number;
@@ -180,7 +191,8 @@ impl Tail {
             !self.sealing.is_stopped()
         };
         let vfs = &*self.place().vfs;
-        let Some(bytes) = seal(segment, vfs, *end, compression, &mut pause)? else { return Ok(false) };
+        let Some(made) = seal(segment, vfs, *end, compression, &mut pause)? else { return Ok(false) };
+        let bytes = made.bytes;
         let path = self.place().sealing_path(number);
         let write = |pause: &mut dyn FnMut() -> bool| {
             let file = self.place().begin_sealing(number)?;
@@ -205,9 +217,30 @@ impl Tail {
             }
         }
         let sealed = self.place().finish_sealing(number)?;
-        segment.become_sealed(sealed);
+        segment.become_sealed(sealed.clone());
         self.counters.sealed.fetch_add(1, threads::atomic::Ordering::Relaxed);
         self.place().remove_raw(number)?;
+        self.place().write_index(&sealed, made.indexed, &self.before(number)).inspect_err(|_| {
+            // Tried again, as where an opening finds none.
+            self.sealing.lock().unindexed.push(number);
+        })?;
+        Ok(true)
+    }
+
+    fn before(&self, number: u64) -> Vec<Arc<Segment>> {
+        self.shelf.list().into_iter().take_while(|segment| segment.header.number < number).collect()
+    }
+
+    /// Makes the index of a sealed segment anew, the oldest first; false where each has one.
+    fn index_again(&self) -> Result<bool> {
+        let Some(number) = self.sealing.lock().unindexed.first().copied() else { return Ok(false) };
+        let before = self.before(number + 1);
+        if let Some((segment, before)) = before.split_last()
+            && let Some(sealed) = segment.as_sealed()
+        {
+            self.place().write_index(&sealed, index(segment, &*self.place().vfs)?, before)?;
+        }
+        self.sealing.lock().unindexed.remove(0);
         Ok(true)
     }
 
@@ -234,7 +267,7 @@ fn run(weak: &Weak<Tail>, sealing: &Sealing) {
         drop(tail);
         let mut state = sealing.lock();
         state.waiting = waiting;
-        state.is_wanted |= waiting > 0;
+        state.is_wanted |= waiting > 0 || !state.unindexed.is_empty();
         state.problem = outcome.as_ref().err().map(ToString::to_string);
         patience = outcome.is_err().then_some(RETRY_INTERVAL);
         drop(state);

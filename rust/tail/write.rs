@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
-    CommittedPosition, Head, Heads, Tail,
+    CommittedPosition, Tail,
     checks::Checks,
     dictionary::{Dictionary, Missing},
     ids::IdMaker,
@@ -22,6 +22,7 @@ use crate::{
         EventId, IdView, Identity, NO_SEQ, NewEvent, RECORD_FIXED_BYTES, RecordPlan, batch_head,
         dictionary_record, dictionary_record_bytes, segment::RECORDS_OFFSET,
     },
+    heads::{Head, Heads},
     map::WriteMap,
     planted::{Bug, is_planted},
     segment::{CUT_OFF, Position, Segment},

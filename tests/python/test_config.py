@@ -150,6 +150,15 @@ async def health_is_checked_again(folder, value):
         return bus.metrics["health_checks"] > 1
 
 
+async def sealed_is_small(folder, value) -> bool:
+    """Whether a sealed segment takes less than half of what was appended to it."""
+    bus = make_bus(folder, compression_enabled=value, log_options={"segment_bytes": 65_536})
+    async with bus:
+        while not (found := [one for one in bus.log.stats()["segments"] if one["is_sealed"]]):
+            await bus.publish("risk_alert", {"text": "much the same " * 20})
+        return found[0]["file_bytes"] < found[0]["used_bytes"] / 2
+
+
 EFFECTS: dict[str, tuple[Callable, tuple, tuple]] = {
     "processing_interval": (idle_passes, (0.01, True), (30, False)),
     "max_history": (objects_kept, (3, 3), (1000, 10)),
@@ -159,6 +168,7 @@ EFFECTS: dict[str, tuple[Callable, tuple, tuple]] = {
     "storage_path": (where, ("one", ["one"]), ("two", ["two"])),
     "max_retry_count": (tries, (0, 1), (2, 3)),
     "batch_size": (taken_in_one_pass, (4, 4), (100, 10)),
+    "compression_enabled": (sealed_is_small, (True, True), (False, False)),
     "schema_validation": (breach_is_noted, (True, False), ("strict", "refused")),
     "audit_trail": (acts_are_recorded, (True, True), (False, False)),
     "correlation_tracking": (cause_is_inherited, (True, True), (False, False)),

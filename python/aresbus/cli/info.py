@@ -53,6 +53,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     segments = summary["segments"]
     used = sum(segment["used_bytes"] for segment in segments)
     taken = sum(segment["file_bytes"] for segment in segments)
+    sealed = sum(segment["is_sealed"] for segment in segments)
     rows = [
         ("log", str(summary["path"])),
         ("id", f"{summary['log_id']} (format {summary['format_version']})"),
@@ -63,7 +64,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
             "nothing yet" if summary["durable_seq"] is None else f"up to seq {count(summary['durable_seq'])}",
         ),
         ("aggregates", count(summary["aggregate_count"])),
-        ("segments", f"{counted(len(segments), 'file')}, {size(used)} used of {size(taken)}"),
+        ("segments", f"{counted(len(segments), 'file')}, {sealed} sealed; {size(used)} appended, {size(taken)} on disk"),
         ("epoch", f"{summary['epoch']} ({counted(summary['epoch'] - 1, 'unclean end')} before)"),
         ("state", _state_text(summary)),
     ]

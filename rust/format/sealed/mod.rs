@@ -6,6 +6,7 @@
 pub mod block;
 mod columns;
 mod directory;
+pub mod index;
 
 pub use directory::{BlockEntry, Directory, MAX_TYPES, TYPE_OTHER};
 

@@ -42,6 +42,20 @@ impl Heads {
         }
     }
 
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Head)> {
+        self.0.iter().map(|(id, head)| (&**id, *head))
+    }
+
+    /// Takes over what `newer` knows.
+    pub fn update(&mut self, newer: Self) {
+        if self.0.is_empty() {
+            *self = newer;
+        } else {
+            self.0.extend(newer.0);
+        }
+    }
+
     /// Number of aggregates.
     #[must_use]
     pub fn count(&self) -> usize {
