@@ -31,6 +31,9 @@ impl Place {
     /// [`Error::Io`], [`Error::DiskFull`].
     pub fn write_index(&self, sealed: &Sealed, indexed: Indexed, before: &[Arc<Segment>]) -> Result<()> {
         let number = sealed.header.header.number;
+        let mut conversations = indexed.conversations;
+        conversations.sort_unstable();
+        conversations.dedup();
         let own = encode_heads(&indexed.heads);
         let known = before.last().map(|segment| self.index_header(segment));
         let (since_full, full_bytes) = match &known {
@@ -57,7 +60,7 @@ impl Place {
         if is_full {
             (header.heads_since_full, header.full_bytes) = (0, heads.len() as u64);
         }
-        let bytes = encode_index(header, &heads, &encode_conversations(&indexed.conversations));
+        let bytes = encode_index(header, &heads, &encode_conversations(&conversations));
         let (aside, name) = (names::indexing(number), names::index(number));
         self.replace(&self.segments_dir(), &aside, &name, &bytes)
     }

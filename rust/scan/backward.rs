@@ -39,6 +39,8 @@ pub(super) struct Backward {
     window: VecDeque<StoredEvent>,
     /// Where the last window was; keeps the segment mapped.
     here: Option<(Arc<Segment>, Walk)>,
+    /// Of the sealed segment with this number: which blocks are worth a look.
+    plan: Option<(u64, Option<Vec<bool>>)>,
     skipped_records: u64,
     /// Ignorable records were counted down to this event.
     counted_from: u64,
@@ -67,6 +69,7 @@ impl Backward {
             is_chain,
             window: VecDeque::new(),
             here: None,
+            plan: None,
             skipped_records: 0,
             counted_from: u64::MAX,
         }
@@ -128,9 +131,18 @@ impl Backward {
             Some((segment, _)) if segment.entry.first_seq <= newest => Arc::clone(segment),
             _ => holding(&self.shelf, newest)?.ok_or(Error::Truncated { first_seq: 0 })?,
         };
-        let oldest = (newest - newest % INDEX_STRIDE).max(segment.entry.first_seq).max(self.first);
-        let vfs = &*self.shelf.place.vfs;
-        let mut walk = segment.walk_near(vfs, oldest)?;
+        let shelf = Arc::clone(&self.shelf);
+        let vfs = &*shelf.place.vfs;
+        let mut walk = segment.walk_near(vfs, newest)?;
+        let (start, is_worth_it) = self.window_of(&segment, &walk, newest);
+        let oldest = start.max(segment.entry.first_seq).max(self.first);
+        if !is_worth_it {
+            self.end = oldest;
+            return Ok(());
+        }
+        if walk.position.next_seq > oldest {
+            walk = segment.walk_near(vfs, oldest)?;
+        }
         let mut matches = match self.matches(&segment, &mut walk, oldest..=newest) {
             // As in `Cursor::reopen`.
             Err(Error::Corrupt { .. }) if vfs.is_durable() => {
@@ -148,6 +160,21 @@ impl Backward {
         self.window.append(&mut matches.events);
         self.here = Some((segment, walk));
         Ok(())
+    }
+
+    /// Where the window that ends with `newest` begins, and whether it may hold a match: a block of a sealed segment, or so many
+    /// events of a raw one that it remembers a place before them.
+    fn window_of(&mut self, segment: &Arc<Segment>, walk: &Walk, newest: u64) -> (u64, bool) {
+        let Some(directory) = walk.directory() else { return (newest - newest % INDEX_STRIDE, true) };
+        let number = segment.header.number;
+        if self.plan.as_ref().is_none_or(|(of, _)| *of != number) {
+            let conversations = || self.shelf.place.conversations_of(segment);
+            self.plan = Some((number, self.filter.blocks(directory, conversations)));
+        }
+        let at = directory.at_seq(newest);
+        let wanted = self.plan.as_ref().and_then(|(_, wanted)| wanted.as_ref());
+        let is_worth_it = wanted.is_none_or(|wanted| wanted.get(at).copied().unwrap_or(true));
+        (directory.blocks.get(at).map_or(newest, |block| block.first_seq), is_worth_it)
     }
 
     /// The matches among the events `wanted`, all of them in `segment`, to which `walk` leads.

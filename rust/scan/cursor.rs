@@ -8,8 +8,10 @@ use std::{
     sync::Arc,
 };
 
+use super::query::Filter;
 use crate::{
     error::{Error, Result},
+    format::sealed::BlockEntry,
     segment::{Segment, Walk},
     shelf::Shelf,
     vfs::Vfs,
@@ -23,13 +25,36 @@ pub(super) struct Cursor {
     pub is_ended: bool,
     /// The commit word at which the walk could not go on: a torn tail stays one until it changes.
     pub stuck_at: Option<u32>,
+    /// Of a sealed segment: which blocks are worth a look, and the offset from which the next one has to be asked for.
+    plan: Option<(Vec<bool>, usize)>,
     /// Where it went on in the file that has the segment's name now.
     pub reopened_at: Option<usize>,
 }
 
 impl Cursor {
-    pub fn new(segment: Arc<Segment>, walk: Walk) -> Self {
-        Self { segment, walk, is_ended: false, stuck_at: None, reopened_at: None }
+    pub fn new(shelf: &Shelf, filter: &Filter, segment: Arc<Segment>, walk: Walk) -> Self {
+        let conversations = || shelf.place.conversations_of(&segment);
+        let blocks = walk.directory().and_then(|directory| filter.blocks(directory, conversations));
+        let plan = blocks.map(|wanted| (wanted, 0));
+        Self { segment, walk, is_ended: false, stuck_at: None, plan, reopened_at: None }
+    }
+
+    /// Passes the blocks, from where it stands, that hold nothing for the filter; whether there were any.
+    pub fn passes_blocks(&mut self) -> bool {
+        let offset = self.walk.position.offset;
+        let Some((wanted, asked_from)) = self.plan.as_mut().filter(|(_, asked_from)| offset >= *asked_from)
+        else {
+            return false;
+        };
+        let Some(directory) = self.walk.directory() else { return false };
+        let Some(here) = directory.at_offset(offset) else { return false };
+        let next = wanted.iter().skip(here).position(|is_wanted| *is_wanted).map(|ahead| here + ahead);
+        let next = next.unwrap_or(directory.blocks.len());
+        *asked_from = directory.blocks.get(next).map_or(usize::MAX, BlockEntry::record_end);
+        if next > here {
+            self.walk.go_to_block(next);
+        }
+        next > here
     }
 
     /// What the segment that comes next says of the place where this one stands and does not get on.

@@ -126,10 +126,14 @@ impl Forward {
         let Some(cursor) = &mut self.cursor else {
             let Some(segment) = holding(&self.shelf, self.next_seq)? else { return Ok(Progress::Nothing) };
             let walk = segment.walk_near(vfs, self.next_seq)?;
-            self.cursor = Some(Cursor::new(segment, walk));
+            self.cursor = Some(Cursor::new(&self.shelf, &self.filter, segment, walk));
             return Ok(Progress::Moved);
         };
         let mut fault = None;
+        if cursor.passes_blocks() {
+            self.next_seq = self.next_seq.max(cursor.walk.position.next_seq);
+            return Ok(Progress::Moved);
+        }
         if !cursor.is_ended {
             let first = if is_planted(Bug::EventsRepeated) { 0 } else { self.next_seq };
             let (wanted, filter) = (first..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
@@ -184,7 +188,7 @@ impl Forward {
         };
         self.skipped_before += cursor.walk.skipped_records;
         let walk = next.walk(vfs)?;
-        *cursor = Cursor::new(next, walk);
+        *cursor = Cursor::new(&self.shelf, &self.filter, next, walk);
         Ok(Progress::Moved)
     }
 

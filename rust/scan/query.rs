@@ -4,7 +4,13 @@
 
 use std::collections::HashSet;
 
-use crate::format::{IdView, RecordView};
+use crate::format::{
+    IdView, RecordView,
+    sealed::{
+        BlockEntry, Directory,
+        index::{blocks_of, fingerprint},
+    },
+};
 
 /// Which time a time filter means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +115,33 @@ impl Filter {
             source: query.source,
             tags: query.tags,
         }
+    }
+
+    /// Which blocks of a sealed segment may hold an event that it accepts; `None` where the directory rules out none.
+    /// `conversations` are those of the segment's index, if there is one to be believed.
+    pub fn blocks(
+        &self,
+        directory: &Directory,
+        conversations: impl FnOnce() -> Option<Vec<u8>>,
+    ) -> Option<Vec<bool>> {
+        let types = self.types.as_ref().map(|types| directory.type_bits(|text| types.accept(text)));
+        let conversation =
+            self.correlation_id.as_deref().zip(self.correlation_id.as_ref().and_then(|_| conversations()));
+        let named = conversation.map(|(id, stored)| blocks_of(&stored, fingerprint(id)));
+        if types.is_none() && named.is_none() && self.since.is_none() && self.until.is_none() {
+            return None;
+        }
+        let may_hold = |(at, block): (usize, &BlockEntry)| {
+            let (first, last) = match self.time {
+                TimeOf::Append => block.appended_ns,
+                TimeOf::Event => block.event_time_ns,
+            };
+            self.since.is_none_or(|since| last >= since)
+                && self.until.is_none_or(|until| first < until)
+                && types.is_none_or(|types| block.types & types != 0)
+                && named.as_ref().is_none_or(|named| named.iter().any(|block| usize::from(*block) == at))
+        };
+        Some(directory.blocks.iter().enumerate().map(may_hold).collect())
     }
 
     pub fn accepts(&self, view: &RecordView<'_>) -> bool {

@@ -214,12 +214,7 @@ impl Segment {
     pub fn walk_near(&self, vfs: &dyn Vfs, seq: u64) -> Result<Walk> {
         let source = self.source(vfs)?;
         if let Source::Sealed(view) = &source {
-            let start = Position::start(&self.entry);
-            let position = view.directory.at_seq(seq).map_or(start, |block| Position {
-                offset: usize::try_from(block.record_offset).unwrap_or(RECORDS_OFFSET),
-                next_seq: block.first_seq,
-                names: Arc::clone(&view.directory.names),
-            });
+            let position = view.position(view.directory.at_seq(seq));
             return Ok(Walk::new(source, self.header.epoch, position));
         }
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use super::cache::{self, Item, Part};
+use super::{
+    Position,
+    cache::{self, Item, Part},
+};
 use crate::{
     error::{Error, Result},
     format::{
@@ -193,6 +196,18 @@ impl SealedView {
     #[must_use]
     pub fn bytes(&self) -> usize {
         usize::try_from(self.sealed.header.end.offset).unwrap_or(usize::MAX)
+    }
+
+    /// The beginning of block `at`, or the end behind the last.
+    #[must_use]
+    pub fn position(&self, at: usize) -> Position {
+        let end = self.sealed.header.end;
+        let (offset, next_seq) =
+            self.directory.blocks.get(at).map_or((end.offset, end.next_seq), |block| {
+                (u64::from(block.record_offset), block.first_seq)
+            });
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        Position { offset, next_seq, names: Arc::clone(&self.directory.names) }
     }
 
     /// Why a block could not be read, if one could not.

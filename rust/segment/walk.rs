@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Position, Segment, Source};
 use crate::{
     error::Result,
+    format::sealed::Directory,
     format::{BatchHead, Fixed, Kind, RecordFault, RecordView, dictionary_text, split_commit_word},
     planted::{Bug, is_planted},
 };
@@ -58,6 +59,22 @@ impl Walk {
             epoch,
             buffer: Vec::new(),
             record_bytes: 0,
+        }
+    }
+
+    /// The blocks of a sealed segment; `None` of a raw one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        match &self.source {
+            Source::Raw(_) => None,
+            Source::Sealed(view) => Some(&view.directory),
+        }
+    }
+
+    /// Goes to the beginning of block `at` of a sealed segment, or behind the last.
+    pub fn go_to_block(&mut self, at: usize) {
+        if let Source::Sealed(view) = &self.source {
+            self.position = view.position(at);
         }
     }
 

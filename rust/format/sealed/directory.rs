@@ -172,11 +172,10 @@ impl Directory {
         self.blocks.get(behind).map(|_| behind)
     }
 
-    /// The last block that begins with an event at or before `seq`, or with what belongs to it.
+    /// The index of the last block that begins with an event at or before `seq`, or with what belongs to it.
     #[must_use]
-    pub fn at_seq(&self, seq: u64) -> Option<&BlockEntry> {
-        let behind = self.blocks.partition_point(|block| block.first_seq <= seq);
-        self.blocks.get(behind.checked_sub(1)?)
+    pub fn at_seq(&self, seq: u64) -> usize {
+        self.blocks.partition_point(|block| block.first_seq <= seq).saturating_sub(1)
     }
 
     /// The bits of the types that `is_wanted` by their text; those that are not named count as wanted.
