@@ -154,6 +154,8 @@ class LivingBus(ReadableBus):
                 return self._log
             if self._is_stopped and not again:
                 raise LogClosedError("the bus was stopped")
+            if self._log is not None and not again:
+                raise LogClosedError("the log of this bus was closed, or opened before a fork")
             log = self._open_on_record()
             self._log, self._is_stopped = log, False
         unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
