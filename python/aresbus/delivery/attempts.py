@@ -272,10 +272,14 @@ class Attempts:
     def _halt(self, subscription: Subscription, event: Event, reason: str) -> None:
         subscription.halted_for = reason or "its subscriber said so"
         subscription.pending_messages.append(Halted(event.seq or 0, subscription.halted_for))
-        self._troubles.report(
-            f"halted {subscription.name}",
-            f"{subscription.name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+        name = subscription.name
+        error = HandlerError(
+            f"{name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+            handler=name,
+            seq=event.seq,
+            event_id=event.event_id,
         )
+        self._troubles.report(f"halted {name}", str(error), error)
 
     def _note_failure(self, subscription: Subscription, event: Event, reason: str) -> None:
         self._counters.deliveries_failed += 1
