@@ -190,16 +190,17 @@ class Delivery:
         start = frontier.dispatched
         if log is None:
             return False
+        if (first := log.first_seq) > start:
+            self._skip_to(first, None)
+            return True
         try:
-            found = log.read(after=start - 1 if start else None, up_to=end - 1)
+            for event in log.read(after=start - 1 if start else None, up_to=end - 1):
+                if event.seq is not None and event.seq > frontier.dispatched:
+                    self._skip_to(event.seq, None)
+                self._route(frontier.shared(event))
+                frontier.newest = event
         except TruncatedError as error:
             self._skip_to(error.first_seq or end, error)
-            return True
-        for event in found:
-            if event.seq is not None and event.seq > frontier.dispatched:
-                self._skip_to(event.seq, None)
-            self._route(frontier.shared(event))
-            frontier.newest = event
         return frontier.dispatched > start
 
     def _route(self, event: Event) -> None:
@@ -235,10 +236,14 @@ class Delivery:
         )
 
     def _skip_to(self, seq: int, error: TruncatedError | None) -> None:
-        lost = seq - self.frontier.dispatched
-        self.frontier.dispatched = seq
-        self.counters.events_lost += lost
-        self.troubles.report("lost", f"the bus lagged until {lost} events were no longer kept", error)
+        """What comes before ``seq`` is no longer kept: whoever was live finds that out in its own turn, behind what waits."""
+        start, self.frontier.dispatched = self.frontier.dispatched, seq
+        for one in self.roster.all():
+            if not one.is_behind and one.next_seq < seq:
+                one.is_behind, one.next_seq = True, max(start, one.next_seq)
+                self._woken[one] = None
+        text = f"the bus lagged until {seq - start} events were no longer kept"
+        self.troubles.report("lost", text, error)
 
     # Taking
 

@@ -190,6 +190,9 @@ class Refiller:
             since = subscription.terms.since if subscription.memory is None else None
             types = self._versions.stored_types(subscription.event_type)
             subscription.reader = subscription.selection.read(log, after, types, since)
+            if after is None and (first := log.first_seq) > 0:
+                # A read that names no place begins with what is kept, and says nothing of what is not.
+                raise TruncatedError(f"events before {first} are no longer kept", first_seq=first)
         return list(islice(subscription.reader, min(self._batch_size, subscription.bound)))
 
     def _lose(self, subscription: Subscription, error: TruncatedError) -> None:
