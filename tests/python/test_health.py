@@ -144,7 +144,9 @@ def test_a_halted_subscription_hides_no_stuck_handler(health):
     looks = [signs(when, subscriptions=both) for when in (0, 61)]
     status, reason = verdict(health, "handlers", *looks)
     assert status == "degraded"
-    assert reason == "halted until somebody resumes them: still (closed); slow is busy with one event for 61 s"
+    assert (
+        reason == "halted until somebody resumes them: still (closed); slow is busy with one event for 61 s"
+    )
 
 
 def test_many_culprits_are_counted_not_listed(health):

@@ -68,7 +68,9 @@ def test_whoever_stood_before_the_very_first_event_is_told_too():
         bus, live, historic = small_bus(), [], []
         await bus.initialize()
         bus.subscribe("*", lambda event: live.append(event.seq), on_message=live.append)
-        bus.subscribe("*", lambda event: historic.append(event.seq), after="start", on_message=historic.append)
+        bus.subscribe(
+            "*", lambda event: historic.append(event.seq), after="start", on_message=historic.append
+        )
         flood(bus)
         while await bus.process_pending():
             pass
@@ -88,7 +90,9 @@ def test_threads_that_outrun_the_bus_do_not_end_it():
             bus.subscribe("*", lambda event: seen.append(event.seq), on_message=messages.append)
             await asyncio.gather(*(asyncio.to_thread(flood, bus) for _ in range(2)))
             await settled(bus)
-            gone = {seq for one in messages if isinstance(one, Lost) for seq in range(one.from_seq, one.to_seq)}
+            gone = {
+                seq for one in messages if isinstance(one, Lost) for seq in range(one.from_seq, one.to_seq)
+            }
             assert seen == sorted(seen)
             assert gone.isdisjoint(seen)
             assert gone | set(seen) == set(range(2 * MANY))

@@ -16,15 +16,12 @@ from aresbus.metrics import Counters
 from aresbus.places import end_of
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
-from aresbus.subscriptions.checkpoints import Anchor, SubscriptionLog, anchor_at
+from aresbus.subscriptions.checkpoints import BEFORE_THE_FIRST, Checkpoint, SubscriptionLog, checkpoint_at
 from aresbus.subscriptions.parking import MemoryParking
 from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles
 
 __all__ = ["Refiller", "begin", "forget", "remember", "rewind", "tell_position"]
-
-BEFORE_THE_FIRST = Anchor(-1, 0, "")
-"""The checkpoint of a subscription that began on an empty log."""
 
 
 def begin(subscription: Subscription, log: Log) -> None:
@@ -74,7 +71,7 @@ def _recall(subscription: Subscription, log: Log, start: int, *, is_default: boo
                 log.sync()
             durable = log.durable_seq
             at = start - 1 if durable is None else min(start - 1, durable)
-            memory.advance(anchor_at(log, at) or BEFORE_THE_FIRST)
+            memory.advance(checkpoint_at(log, at) or BEFORE_THE_FIRST)
             memory.sync()
         return start
     if _still_stands(log, checkpoint):
@@ -82,12 +79,12 @@ def _recall(subscription: Subscription, log: Log, start: int, *, is_default: boo
     return rewind(subscription, log, checkpoint)
 
 
-def _still_stands(log: Log, checkpoint: Anchor) -> bool:
+def _still_stands(log: Log, checkpoint: Checkpoint) -> bool:
     """Whether the event of the checkpoint is where it was. One that is no longer kept is taken at its word."""
-    return checkpoint.seq < log.first_seq or anchor_at(log, checkpoint.seq) == checkpoint
+    return checkpoint.seq < log.first_seq or checkpoint_at(log, checkpoint.seq) == checkpoint
 
 
-def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:
+def rewind(subscription: Subscription, log: Log, lost: Checkpoint) -> int:
     """Where to go on after an event that was lost: the first of the next epoch, or the end where there is none."""
     target = first_beyond(log, lost.epoch)
     subscription.pending_messages.append(Rewound(lost.seq, target))
@@ -119,9 +116,9 @@ def remember(subscription: Subscription, frontier: Frontier) -> None:
         return
     if passed < 0 or (known is not None and passed <= known.seq and not subscription.was_rewound):
         return
-    anchor = anchor_at(log, passed)
-    if anchor is not None:
-        memory.advance(anchor)
+    reached = checkpoint_at(log, passed)
+    if reached is not None:
+        memory.advance(reached)
         subscription.was_rewound = False
 
 

@@ -3,6 +3,7 @@
 Owns the public names. How events get from the log to a subscription is delivery's business.
 """
 
+from aresbus.subscriptions.checkpoints import Checkpoint
 from aresbus.subscriptions.messages import (
     CaughtUp,
     Disconnected,
@@ -21,6 +22,7 @@ from aresbus.subscriptions.terms import Terms
 __all__ = [
     "Callback",
     "CaughtUp",
+    "Checkpoint",
     "Disconnected",
     "FellBehind",
     "Halted",

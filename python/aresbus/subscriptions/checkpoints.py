@@ -20,7 +20,15 @@ from aresbus.errors import HandlerError, LogLockedError
 from aresbus.places import event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
-__all__ = ["Anchor", "Retry", "SubscriptionLog", "anchor_at", "folders_in", "names_in"]
+__all__ = [
+    "BEFORE_THE_FIRST",
+    "Checkpoint",
+    "Retry",
+    "SubscriptionLog",
+    "checkpoint_at",
+    "folders_in",
+    "names_in",
+]
 
 FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
@@ -31,12 +39,19 @@ PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
-    """An event as a place in the log: it is this one only if all three agree."""
+class Checkpoint:
+    """How far a durable subscription came: every event up to this one, which is durable, was taken, parked or skipped.
+
+    It is believed only while the event at ``seq`` is of that ``epoch`` and has that ``event_id``.
+    """
 
     seq: int
     epoch: int
     event_id: str
+
+
+BEFORE_THE_FIRST = Checkpoint(-1, 0, "")
+"""The checkpoint of a subscription that began on an empty log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +76,8 @@ class SubscriptionLog:
         Raises LogLockedError while another bus, here or in another process, uses the name, and what opening a log
         raises.
         """
-        self.checkpoint: Anchor | None = None
-        """Everything up to this event was taken or parked."""
+        self.checkpoint: Checkpoint | None = None
+        """Everything up to this event was taken, parked or skipped."""
         self.retry: Retry | None = None
         """The retry that was waiting when the last process ended."""
         self._parked: dict[int, tuple[int, str | None]] = {}
@@ -93,15 +108,20 @@ class SubscriptionLog:
         """Sync and close. Idempotent."""
         self._log.close()
 
+    @property
+    def passed(self) -> Checkpoint | None:
+        """The checkpoint, where it is of an event."""
+        return None if self.checkpoint == BEFORE_THE_FIRST else self.checkpoint
+
     def look_in(self, log: _core.Log) -> None:
         """Look for events in ``log`` from now on: the same one, opened again."""
         self._events = log
 
-    def advance(self, anchor: Anchor) -> None:
-        """Remember that everything up to ``anchor``, which is durable, was taken or parked. Does not wait for the disk."""
-        if self.checkpoint != anchor:
-            self._append(CHECKPOINT, _fields(anchor))
-            self.checkpoint = anchor
+    def advance(self, checkpoint: Checkpoint) -> None:
+        """Remember that everything up to ``checkpoint``, which is durable, was taken or parked. Does not wait for the disk."""
+        if self.checkpoint != checkpoint:
+            self._append(CHECKPOINT, _fields(checkpoint))
+            self.checkpoint = checkpoint
 
     def note_retry(self, retry: Retry) -> None:
         """Remember that the event is due again. Does not wait for the disk."""
@@ -168,7 +188,7 @@ class SubscriptionLog:
     def _recall(self) -> None:
         for record in self._log.read(types=CHECKPOINT, direction="backward", limit=1):
             data = record.data
-            self.checkpoint = Anchor(data["seq"], data["epoch"], data["event_id"])
+            self.checkpoint = Checkpoint(data["seq"], data["epoch"], data["event_id"])
         for record in self._log.read(types=(PARKED, RESOLVED, WISHED)):
             data = record.data
             if record.event_type == WISHED:
@@ -227,11 +247,11 @@ def names_in(log_path: str) -> Iterator[str]:
                 yield record.data["name"]
 
 
-def anchor_at(log: _core.Log, seq: int) -> Anchor | None:
-    """The event at ``seq`` as an anchor; None where the log has none there."""
+def checkpoint_at(log: _core.Log, seq: int) -> Checkpoint | None:
+    """The event at ``seq`` as a checkpoint; None where the log has none there."""
     event = event_at(log, seq)
-    return None if event is None else Anchor(seq, event.epoch or 0, event.event_id)
+    return None if event is None else Checkpoint(seq, event.epoch or 0, event.event_id)
 
 
-def _fields(anchor: Anchor) -> dict[str, Any]:
-    return {"seq": anchor.seq, "epoch": anchor.epoch, "event_id": anchor.event_id}
+def _fields(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"seq": checkpoint.seq, "epoch": checkpoint.epoch, "event_id": checkpoint.event_id}

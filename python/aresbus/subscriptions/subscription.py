@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aresbus.schema.presenting import Presenter
-    from aresbus.subscriptions.checkpoints import SubscriptionLog
+    from aresbus.subscriptions.checkpoints import Checkpoint, SubscriptionLog
 
 __all__ = ["Callback", "Subscription", "Verdict"]
 
@@ -210,6 +210,16 @@ class Subscription:
         for one in chosen:
             self.parking.resolve(one.error.seq or 0, "dropped")
         return len(chosen)
+
+    @property
+    def checkpoint(self) -> "Checkpoint | None":
+        """What it would go on behind if the process were killed now; it follows the deliveries every ``processing_interval``.
+
+        Everything up to it was taken, parked or skipped. None before any event, without a name, and while no log is open.
+        A loss of power may set it back by ``sync_interval_ms``. From any thread.
+        """
+        memory = self.memory
+        return None if memory is None else memory.passed
 
     # What delivery asks
 
