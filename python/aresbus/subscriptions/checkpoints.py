@@ -34,6 +34,8 @@ FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
 """A checkpoint takes some 200 bytes, at most one a second."""
 NAME_HASH_BYTES = 16
+IS_ANSWERED = True
+"""Each lies within the folder of a log: who opened that has answered whether its file system may be used."""
 NAMED, CHECKPOINT, RETRYING = "named", "checkpoint", "retrying"
 PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
 
@@ -90,8 +92,7 @@ class SubscriptionLog:
                 folder_of(log.path or "", name),
                 mode=mode,
                 segment_bytes=SEGMENT_BYTES,
-                # It lies within the folder of a log that is open: whoever opened that has answered the question.
-                force_filesystem=True,
+                force_filesystem=IS_ANSWERED,
             )
         except LogLockedError as locked:
             fields = {field: getattr(locked, field) for field in locked.FIELDS}
@@ -242,7 +243,7 @@ def folders_in(log_path: str | os.PathLike[str]) -> list[Path]:
 def names_in(log_path: str) -> Iterator[str]:
     """The names of all durable subscriptions of a log. Raises what opening their logs for reading raises."""
     for folder in folders_in(log_path):
-        with _core.Log(folder, mode="r") as own:
+        with _core.Log(folder, mode="r", force_filesystem=IS_ANSWERED) as own:
             for record in own.read(types=NAMED, limit=1):
                 yield record.data["name"]
 
