@@ -207,7 +207,7 @@ class Delivery:
         seq = self.frontier.dispatched
         is_wanted = False
         for subscription in self.roster.matching(event.event_type):
-            if subscription.is_narrow and not subscription.selection.fits(event):
+            if subscription.is_narrow and not subscription.fits(event):
                 continue
             is_wanted = True
             if subscription.is_behind or seq < subscription.next_seq:

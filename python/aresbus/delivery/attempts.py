@@ -21,6 +21,7 @@ from aresbus.metrics import Counters
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
 from aresbus.subscriptions.subscription import Redelivery, Verdict
+from aresbus.subscriptions.terms import LAST_NS
 from aresbus.troubles import Troubles, described
 
 __all__ = ["Attempts", "is_cancelled"]
@@ -241,7 +242,7 @@ class Attempts:
         seconds = min(first * 2.0 ** min(subscription.attempt - 1, 60), longest)
         seconds *= random.uniform(LEAST_JITTER, 1.0)  # noqa: S311 - nobody's secret
         if subscription.memory is not None:
-            due_ns = self._clock.time_ns() + int(seconds * NS_PER_SECOND)
+            due_ns = min(self._clock.time_ns() + int(seconds * NS_PER_SECOND), LAST_NS)
             retry = Retry(event.seq or 0, event.event_id, subscription.attempt, reason, due_ns)
             subscription.memory.note_retry(retry)
         await asyncio.sleep(seconds)

@@ -156,9 +156,10 @@ class Replay:
         event are called in the order of subscribing, each to its end. Raises UnknownEventTypeError, TypeError, and
         ConfigError for the other terms of a live subscription, which a replay cannot keep: it says of each why.
         """
-        refuse_terms(terms)
         text = event_type if Selection.is_pattern(event_type) else known_type(event_type)
-        return self._player.handlers.add(Selection(text, aggregate_id, tags, where), callback)
+        selection = Selection(text, aggregate_id, tags, where)
+        refuse_terms(terms, selection.problems())
+        return self._player.handlers.add(selection, callback)
 
     def unsubscribe(self, event_type: str, callback: Callback) -> None:
         """End every subscription of this callback to this type; nothing if there is none."""

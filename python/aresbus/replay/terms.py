@@ -4,7 +4,7 @@ Owns the refusal. Invariant: a term that would change nothing is refused instead
 anyhow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -33,16 +33,19 @@ WHY: dict[str, str] = {
 }
 
 
-def refuse_terms(given: Mapping[str, Any]) -> None:
-    """Raise ConfigError that says of each of these terms why a replay cannot keep it; TypeError for what is no term."""
+def refuse_terms(given: Mapping[str, Any], beside: Iterable[str] = ()) -> None:
+    """Raise ConfigError that says of each of these terms why a replay cannot keep it, and what was found ``beside`` them.
+
+    TypeError for what is no term.
+    """
     defaults = {one.name: one.default for one in fields(Terms)}
     for name in given:
         if name not in defaults:
             raise TypeError(f"subscribe() got an unexpected keyword argument {name!r}")
-    problems = [
+    problems = [*beside] + [
         f"{name}: got {value!r}: {WHY[name]}"
         for name, value in given.items()
         if value is not defaults[name] and value != defaults[name]
     ]
     if problems:
-        raise ConfigError(f"a replay cannot keep these terms: {'; '.join(problems)}", problems=problems)
+        raise ConfigError(f"the replay cannot subscribe so: {'; '.join(problems)}", problems=problems)

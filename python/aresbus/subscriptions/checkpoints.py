@@ -26,6 +26,7 @@ __all__ = [
     "Retry",
     "SubscriptionLog",
     "checkpoint_at",
+    "checkpoint_of",
     "folders_in",
     "names_in",
 ]
@@ -251,7 +252,12 @@ def names_in(log_path: str) -> Iterator[str]:
 def checkpoint_at(log: _core.Log, seq: int) -> Checkpoint | None:
     """The event at ``seq`` as a checkpoint; None where the log has none there."""
     event = event_at(log, seq)
-    return None if event is None else Checkpoint(seq, event.epoch or 0, event.event_id)
+    return None if event is None else checkpoint_of(event)
+
+
+def checkpoint_of(event: Event) -> Checkpoint:
+    """The event, which is stored, as a checkpoint."""
+    return Checkpoint(event.seq or 0, event.epoch or 0, event.event_id)
 
 
 def _fields(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -146,7 +146,9 @@ class Subscription:
         self.parking: Parking = MemoryParking()
         self.pending_messages: list[Message] = []
         self.requests: deque[Redelivery] = deque()
-        self.is_narrow: bool = selection.is_narrow
+        self.since_ns: int | None = terms.since_ns
+        """Events that were appended before are not for it; None also of a durable one that has a checkpoint."""
+        self.is_narrow: bool = selection.is_narrow or self.since_ns is not None
         """Whether an event of its type has to be looked at before it is wanted."""
         self.is_plain: bool = terms.name is None and terms.ack == "return" and selection.where is None
         """Nothing is asked, remembered or awaited around its callback."""
@@ -232,6 +234,12 @@ class Subscription:
     def event_type(self) -> str:
         """The type, or the pattern of types, it is subscribed to."""
         return self.selection.event_type
+
+    def fits(self, event: Event) -> bool:
+        """Whether an event of a type that is meant is one that it selects, but for its predicate."""
+        if self.since_ns is not None and (event.ts_ns or 0) < self.since_ns:
+            return False
+        return self.selection.fits(event)
 
     def position(self, dispatched: int) -> int:
         """The first seq it may still have to take, where everything before ``dispatched`` was handed out."""
