@@ -1,11 +1,24 @@
-"""Places in a log: where it ends, and which event stands at a position.
+"""Places in a log: where it ends, which event stands at a position, and how to know that event again.
 
-Owns these two questions, which bus, subscriptions, snapshots, projections and imports all ask. Changes nothing.
+Owns these questions, which bus, subscriptions, snapshots, projections and imports all ask. Changes nothing.
 """
+
+from typing import NamedTuple
 
 from aresbus._core import Event, Log
 
-__all__ = ["end_of", "event_at"]
+__all__ = ["Anchor", "anchor_at", "anchor_of", "end_of", "event_at"]
+
+
+class Anchor(NamedTuple):
+    """An event as a place in its log: it is this one only if all three agree (a cut log uses a position again).
+
+    Compared, the one that was appended first is the lesser.
+    """
+
+    epoch: int
+    seq: int
+    event_id: str
 
 
 def end_of(log: Log) -> int:
@@ -19,3 +32,14 @@ def event_at(log: Log, seq: int) -> Event | None:
     if not max(0, log.first_seq) <= seq < end_of(log):
         return None
     return next(iter(log.read(after=seq - 1 if seq else None, up_to=seq, limit=1)), None)
+
+
+def anchor_of(event: Event) -> Anchor:
+    """The place of an event that is in a log."""
+    return Anchor(event.epoch or 0, event.seq or 0, event.event_id)
+
+
+def anchor_at(log: Log, seq: int) -> Anchor | None:
+    """The event at ``seq`` as a place; None where the log has none there."""
+    event = event_at(log, seq)
+    return None if event is None else anchor_of(event)

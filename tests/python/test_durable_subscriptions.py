@@ -7,7 +7,7 @@ import aresbus
 import pytest
 from aresbus import ConfigError, LogLockedError
 from aresbus.cli import main
-from aresbus.subscriptions import CaughtUp, Checkpoint, Rewound
+from aresbus.subscriptions import Anchor, CaughtUp, Rewound
 from aresbus.subscriptions.checkpoints import folder_of, names_in
 from aresbus.testing import settled
 from bus_support import Seen, keep_only_subscriptions, make_bus, publish, run, until
@@ -253,7 +253,7 @@ def test_the_checkpoint_can_be_asked_for(tmp_path):
             bus.log.sync()
             await until(lambda: mine.checkpoint is not None and mine.checkpoint.seq == 1)
             last = bus.get_event_history(1)[0]
-            assert mine.checkpoint == Checkpoint(1, last.epoch, last.event_id)
+            assert mine.checkpoint == Anchor(last.epoch, 1, last.event_id)
             with pytest.raises(AttributeError):
                 mine.checkpoint.seq = 2
             with pytest.raises(AttributeError):
@@ -261,7 +261,7 @@ def test_the_checkpoint_can_be_asked_for(tmp_path):
             assert live.checkpoint is None
         assert mine.checkpoint is None  # the log is closed
         async with bus:
-            assert mine.checkpoint == Checkpoint(1, last.epoch, last.event_id)
+            assert mine.checkpoint == Anchor(last.epoch, 1, last.event_id)
 
     run(act())
 
@@ -333,6 +333,65 @@ def test_what_was_parked_of_a_lost_event_is_still_there_whole(tmp_path):
             assert await mine.redeliver_parked() == (1, 0)
         assert seen == [{"n": 1}]
         assert seen.events[0].aggregate_id == "a"
+
+    run(act())
+
+
+def test_what_comes_again_after_a_crash_queues_behind_no_later_event_that_is_parked(tmp_path):
+    folder, crashed = tmp_path / "log", tmp_path / "crashed"
+
+    async def act():
+        def on_event(event):
+            if event.data == 2:
+                raise ValueError("poison")
+            seen.append(event.data)
+
+        seen = []
+        # Nothing is durable, so no checkpoint is stored: all comes again.
+        bus = make_bus(folder, log_options={"sync_interval_ms": 60_000})
+        await bus.initialize()
+        bus.subscribe("risk_alert", on_event, name="desk", max_retries=0)
+        await publish(bus, 0, 1, 2, 3, aggregate_id="a")
+        await bus.process_pending()
+        shutil.copytree(folder, crashed)
+        await bus.stop()
+        assert seen == [0, 1]
+        async with make_bus(crashed) as bus:
+            mine = bus.subscribe("risk_alert", on_event, name="desk", max_retries=0)
+            await settled(bus)
+            assert seen == [0, 1, 0, 1]
+            assert [(one.event.data, one.is_queued) for one in mine.parked()] == [(2, False), (3, True)]
+
+    run(act())
+
+
+def test_an_event_in_the_place_of_a_lost_one_that_is_parked_is_another_event(tmp_path):
+    folder, older = tmp_path / "log", tmp_path / "older"
+
+    async def act():
+        bus = make_bus(folder)
+        await bus.initialize()
+        bus.subscribe("risk_alert", lambda event: 1 / 0, name="desk", max_retries=0)
+        bus.log.sync()
+        shutil.copytree(folder, older)
+        await publish(bus, 1, aggregate_id="a")
+        await bus.process_pending()
+        await bus.stop()
+        keep_only_subscriptions(folder, older)
+        seen = Seen()
+        async with make_bus(folder) as bus:
+            mine = bus.subscribe("risk_alert", seen, name="desk")
+            await publish(bus, 10, aggregate_id="b")
+            await publish(bus, 11, aggregate_id="a")
+            await settled(bus)
+            assert seen == [10]
+            parked = [(one.event.data, one.place.seq, one.event.seq) for one in mine.parked()]
+            assert parked == [(1, 0, None), (11, 1, 1)], (
+                "later events of its key queue behind the lost one too"
+            )
+            assert mine.drop_parked(seq=0) == 1
+            assert await mine.redeliver_parked() == (1, 0)
+        assert seen == [10, 11]
 
     run(act())
 

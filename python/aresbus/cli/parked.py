@@ -10,6 +10,7 @@ from typing import Any
 
 from aresbus.cli.terminal import write_json
 from aresbus.log import Log, open as open_log
+from aresbus.places import Anchor
 from aresbus.readable import printable
 from aresbus.subscriptions import ParkedDelivery
 from aresbus.subscriptions.checkpoints import SubscriptionLog, names_in
@@ -32,7 +33,7 @@ def run(arguments: Namespace) -> int:
     return FOUND if found else 0
 
 
-def act(arguments: Namespace, word: str, do: Callable[[SubscriptionLog, int], None]) -> int:
+def act(arguments: Namespace, word: str, do: Callable[[SubscriptionLog, Anchor], None]) -> int:
     """Do it to the deliveries chosen, and say to how many; 2 where the name is unknown or in use."""
     with open_log(arguments.log, mode="r") as log:
         if arguments.name not in names_in(log.path or ""):
@@ -40,14 +41,14 @@ def act(arguments: Namespace, word: str, do: Callable[[SubscriptionLog, int], No
         with log.act(f"parked.{word}", {"name": arguments.name, "seq": arguments.seq}) as result:
             memory = SubscriptionLog(log, arguments.name)
             try:
-                seqs = [one.error.seq or 0 for one in memory.deliveries()]
-                chosen = [seq for seq in seqs if arguments.seq in (None, seq)]
-                for seq in chosen:
-                    do(memory, seq)
+                parked = memory.places()
+                chosen = [place for place in parked if arguments.seq in (None, place.seq)]
+                for place in chosen:
+                    do(memory, place)
             finally:
                 memory.close()
-            result["seqs"] = chosen
-    print(f"{len(chosen):,} of {len(seqs):,} parked: {word}")
+            result["seqs"] = [place.seq for place in chosen]
+    print(f"{len(chosen):,} of {len(parked):,} parked: {word}")
     return 0
 
 

@@ -12,4 +12,4 @@ __all__ = ["run"]
 
 def run(arguments: Namespace) -> int:
     """Do it, on record."""
-    return act(arguments, "drop", lambda memory, seq: memory.resolve(seq, "dropped"))
+    return act(arguments, "drop", lambda memory, place: memory.resolve(place, "dropped"))

@@ -18,6 +18,7 @@ from aresbus.correlation import handled_event
 from aresbus.delivery.statuses import Statuses
 from aresbus.errors import AresbusError, HandlerError, LogClosedError, SchemaError
 from aresbus.metrics import Counters
+from aresbus.places import Anchor, anchor_of
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
 from aresbus.subscriptions.subscription import Redelivery, Verdict
@@ -122,7 +123,7 @@ class Attempts:
         taken, kept, failed_keys = 0, 0, set()
         try:
             for one in request.deliveries:
-                if not subscription.parking.has(one.error.seq or 0):
+                if not subscription.parking.has(one.place):
                     continue  # it was dropped or taken since it was asked for
                 is_tried = one.key is None or one.key not in failed_keys
                 is_tried = is_tried and subscription.is_active and subscription.halted_for is None
@@ -142,7 +143,7 @@ class Attempts:
 
     async def _is_redelivered(self, subscription: Subscription, parked: ParkedDelivery) -> bool:
         """One try of a parked delivery; whether it is parked no more."""
-        event, seq = parked.event, parked.error.seq or 0
+        event, place = parked.event, parked.place
         subscription.redelivered, subscription.attempt = event, parked.attempts
         event.metadata.retry_count = parked.attempts
         handled_event.set(event)
@@ -151,17 +152,17 @@ class Attempts:
         finally:
             subscription.redelivered = None
         if verdict is None or verdict.action == "ack":
-            subscription.parking.resolve(seq, "redelivered")
+            subscription.parking.resolve(place, "redelivered")
             self._take(subscription, event)
             return True
         if verdict.action == "skip":
-            subscription.parking.resolve(seq, "dropped")
+            subscription.parking.resolve(place, "dropped")
             subscription.skipped_count += 1
             return True
         if verdict.action == "halt":
             self._halt(subscription, event, verdict.reason)
         self._note_failure(subscription, event, verdict.reason)
-        self._park(subscription, event, parked.attempts + 1, verdict.reason, seq=seq, key=parked.key)
+        self._park(subscription, event, parked.attempts + 1, verdict.reason, place=place, key=parked.key)
         return False
 
     async def _try(self, subscription: Subscription, event: Event) -> Verdict | None:
@@ -294,11 +295,12 @@ class Attempts:
 
     def _is_set_aside(self, subscription: Subscription, event: Event) -> bool:
         """Whether the event is parked: already, by a process that died before its checkpoint, or now, behind its key."""
-        if subscription.parking.has(event.seq or 0):
+        place = anchor_of(event)
+        if subscription.parking.has(place):
             self._statuses.failed(event, subscription, is_last=True)
             return True
         key = self._key(subscription, event)
-        if not subscription.parking.holds(key):
+        if not subscription.parking.holds(key, place):
             return False
         self._statuses.failed(event, subscription, is_last=True)
         reason = f"an earlier event of {key!r} is parked"
@@ -319,18 +321,18 @@ class Attempts:
         attempts: int,
         reason: str,
         *,
-        seq: int | None = None,
+        place: Anchor | None = None,
         key: Hashable = None,
         is_queued: bool = False,
     ) -> None:
-        """Set it aside. ``seq`` is its place where the event, lost from the log since, knows none."""
-        name = subscription.name
+        """Set it aside. ``place``: where the event was, if it is lost from the log since and knows none."""
+        name, place = subscription.name, place or anchor_of(event)
         error = HandlerError(
             f"{name} did not get {event!r}: {reason}"
             if is_queued
             else f"{name} failed {attempts} times on {event!r}, at last with {reason}",
             handler=name,
-            seq=event.seq if seq is None else seq,
+            seq=place.seq,
             event_id=event.event_id,
         )
         cause = subscription.last_error
@@ -338,7 +340,7 @@ class Attempts:
             error.__cause__ = cause.with_traceback(None)
         if key is None and subscription.memory is not None:
             key = self._key(subscription, event)
-        dropped = subscription.parking.park(ParkedDelivery(event, attempts, error, key, is_queued))
+        dropped = subscription.parking.park(ParkedDelivery(event, attempts, error, place, key, is_queued))
         subscription.parked_count += 1
         subscription.last_error = None
         self._counters.deliveries_parked += 1

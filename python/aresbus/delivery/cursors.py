@@ -13,16 +13,10 @@ from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
-from aresbus.places import end_of, event_at
+from aresbus.places import Anchor, anchor_at, anchor_of, end_of, event_at
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
-from aresbus.subscriptions.checkpoints import (
-    BEFORE_THE_FIRST,
-    Checkpoint,
-    SubscriptionLog,
-    checkpoint_at,
-    checkpoint_of,
-)
+from aresbus.subscriptions.checkpoints import BEFORE_THE_FIRST, SubscriptionLog
 from aresbus.subscriptions.parking import MemoryParking
 from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles
@@ -86,22 +80,22 @@ def _remember_now(memory: SubscriptionLog, log: Log, start: int) -> None:
         log.sync()
     durable = log.durable_seq
     at = start - 1 if durable is None else min(start - 1, durable)
-    memory.advance(checkpoint_at(log, at) or BEFORE_THE_FIRST)
+    memory.advance(anchor_at(log, at) or BEFORE_THE_FIRST)
     memory.sync()
 
 
-def _recalled(subscription: Subscription, log: Log, checkpoint: Checkpoint) -> int:
+def _recalled(subscription: Subscription, log: Log, checkpoint: Anchor) -> int:
     """The place after the checkpoint; where it began counts no more."""
     subscription.since_ns = None
     return checkpoint.seq + 1 if _still_stands(log, checkpoint) else rewind(subscription, log, checkpoint)
 
 
-def _still_stands(log: Log, checkpoint: Checkpoint) -> bool:
+def _still_stands(log: Log, checkpoint: Anchor) -> bool:
     """Whether the event of the checkpoint is where it was. One that is no longer kept is taken at its word."""
-    return checkpoint.seq < log.first_seq or checkpoint_at(log, checkpoint.seq) == checkpoint
+    return checkpoint.seq < log.first_seq or anchor_at(log, checkpoint.seq) == checkpoint
 
 
-def rewind(subscription: Subscription, log: Log, lost: Checkpoint) -> int:
+def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:
     """Where to go on after an event that was lost: the first of the next epoch, or the end where there is none."""
     target = first_beyond(log, lost.epoch)
     subscription.pending_messages.append(Rewound(lost.seq, target))
@@ -139,7 +133,7 @@ def remember(subscription: Subscription, frontier: Frontier) -> None:
     event = event_at(log, passed)
     if event is None or (event.ts_ns or 0) < (subscription.since_ns or 0):
         return  # so too with a time that is still to come
-    memory.advance(checkpoint_of(event))
+    memory.advance(anchor_of(event))
     subscription.was_rewound = False
 
 

@@ -3,7 +3,7 @@
 Owns the public names. How events get from the log to a subscription is delivery's business.
 """
 
-from aresbus.subscriptions.checkpoints import Checkpoint
+from aresbus.places import Anchor
 from aresbus.subscriptions.messages import (
     CaughtUp,
     Disconnected,
@@ -20,9 +20,9 @@ from aresbus.subscriptions.subscription import Callback, Subscription
 from aresbus.subscriptions.terms import Terms
 
 __all__ = [
+    "Anchor",
     "Callback",
     "CaughtUp",
-    "Checkpoint",
     "Disconnected",
     "FellBehind",
     "Halted",

@@ -8,8 +8,7 @@ what survives; no text of a user's becomes a file name (R3).
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,19 +16,10 @@ from typing import Any, Literal
 from aresbus import _core
 from aresbus._core import Event
 from aresbus.errors import HandlerError, LogLockedError
-from aresbus.places import event_at
+from aresbus.places import Anchor, anchor_of, event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
-__all__ = [
-    "BEFORE_THE_FIRST",
-    "Checkpoint",
-    "Retry",
-    "SubscriptionLog",
-    "checkpoint_at",
-    "checkpoint_of",
-    "folders_in",
-    "names_in",
-]
+__all__ = ["BEFORE_THE_FIRST", "Retry", "SubscriptionLog", "folders_in", "names_in"]
 
 FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
@@ -41,19 +31,7 @@ NAMED, CHECKPOINT, RETRYING = "named", "checkpoint", "retrying"
 PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """How far a durable subscription came: every event up to this one, which is durable, was taken, parked or skipped.
-
-    It is believed only while the event at ``seq`` is of that ``epoch`` and has that ``event_id``.
-    """
-
-    seq: int
-    epoch: int
-    event_id: str
-
-
-BEFORE_THE_FIRST = Checkpoint(-1, 0, "")
+BEFORE_THE_FIRST = Anchor(0, -1, "")
 """The checkpoint of a subscription that began on an empty log."""
 
 
@@ -79,14 +57,15 @@ class SubscriptionLog:
         Raises LogLockedError while another bus, here or in another process, uses the name, and what opening a log
         raises.
         """
-        self.checkpoint: Checkpoint | None = None
+        self.checkpoint: Anchor | None = None
         """Everything up to this event was taken, parked or skipped."""
         self.retry: Retry | None = None
         """The retry that was waiting when the last process ended."""
-        self._parked: dict[int, tuple[int, str | None]] = {}
-        """Position in the log to position here, and the key."""
-        self._held: Counter[str] = Counter()
-        self._wished: set[int] = set()
+        self._parked: dict[Anchor, tuple[int, str | None]] = {}
+        """Place in the log to position here, and the key."""
+        self._held: dict[str, dict[Anchor, None]] = {}
+        """Of each key what is parked."""
+        self._wished: set[Anchor] = set()
         self._events = log
         try:
             self._log = _core.Log(
@@ -111,7 +90,7 @@ class SubscriptionLog:
         self._log.close()
 
     @property
-    def passed(self) -> Checkpoint | None:
+    def passed(self) -> Anchor | None:
         """The checkpoint, where it is of an event."""
         return None if self.checkpoint == BEFORE_THE_FIRST else self.checkpoint
 
@@ -119,11 +98,11 @@ class SubscriptionLog:
         """Look for events in ``log`` from now on: the same one, opened again."""
         self._events = log
 
-    def advance(self, checkpoint: Checkpoint) -> None:
-        """Remember that everything up to ``checkpoint``, which is durable, was taken or parked. Does not wait for the disk."""
-        if self.checkpoint != checkpoint:
-            self._append(CHECKPOINT, _fields(checkpoint))
-            self.checkpoint = checkpoint
+    def advance(self, anchor: Anchor) -> None:
+        """Remember that everything up to ``anchor``, which is durable, was taken or parked. Does not wait for the disk."""
+        if self.checkpoint != anchor:
+            self._append(CHECKPOINT, anchor._asdict())
+            self.checkpoint = anchor
 
     def note_retry(self, retry: Retry) -> None:
         """Remember that the event is due again. Does not wait for the disk."""
@@ -137,50 +116,57 @@ class SubscriptionLog:
 
     def park(self, delivery: ParkedDelivery) -> int:
         """Set the delivery aside with its whole event; on the disk before any later checkpoint. 0: nothing is dropped."""
-        event, key = delivery.event, None if delivery.key is None else str(delivery.key)
-        seq = delivery.error.seq or 0  # of a lost event that was kept here the event itself knows none
+        place, key = delivery.place, None if delivery.key is None else str(delivery.key)
         record = {
-            "seq": seq,
-            "epoch": event.epoch,
+            **place._asdict(),
             "key": key,
             "attempts": delivery.attempts,
             "queued": delivery.is_queued,
             "error": delivery.error.message,
             "handler": delivery.error.handler,
-            "event": event.stored.to_dict(),
+            "event": delivery.event.stored.to_dict(),
         }
         own = self._append(PARKED, record)
-        self._forget(seq)
-        self._enter(seq, own, key)
+        self._forget(place)
+        self._enter(place, own, key)
         return 0
 
-    def deliveries(self) -> list[ParkedDelivery]:
-        """All parked deliveries, in the order of the log; an event that is no longer there as it was stored here."""
-        return [self._delivery(self._at(own).data) for _, (own, _) in sorted(self._parked.items())]
+    def deliveries(self, seq: int | None = None) -> list[ParkedDelivery]:
+        """All, or those of ``seq``, in the order of the log; an event that is no longer there as it was stored here."""
+        return self._deliveries(place for place in self._parked if seq in (None, place.seq))
 
-    def resolve(self, seq: int, how: str) -> None:
+    def places(self) -> list[Anchor]:
+        """The events whose deliveries are parked, in the order of the log."""
+        return sorted(self._parked)
+
+    def resolve(self, place: Anchor, how: str) -> None:
         """The delivery is parked no more: "redelivered" or "dropped"."""
-        if seq in self._parked:
-            self._append(RESOLVED, {"seq": seq, "how": how})
-            self._forget(seq)
+        if place in self._parked:
+            self._append(RESOLVED, {**place._asdict(), "how": how})
+            self._forget(place)
 
-    def wish(self, seq: int) -> None:
+    def wish(self, place: Anchor) -> None:
         """Let the next process that uses the name try the delivery again."""
-        if seq in self._parked:
-            self._append(WISHED, {"seq": seq})
-            self._wished.add(seq)
+        if place in self._parked:
+            self._append(WISHED, place._asdict())
+            self._wished.add(place)
 
     def wished(self) -> list[ParkedDelivery]:
         """The deliveries that somebody wants tried again, in the order of the log."""
-        return [one for one in self.deliveries() if one.error.seq in self._wished]
+        return self._deliveries(self._wished)
 
-    def has(self, seq: int) -> bool:
-        """Whether the event at ``seq`` is parked."""
-        return seq in self._parked
+    def has(self, place: Anchor) -> bool:
+        """Whether that event is parked."""
+        return place in self._parked
 
-    def holds(self, key: Hashable) -> bool:
-        """Whether an event of the key is parked."""
-        return key is not None and str(key) in self._held
+    def holds(self, key: Hashable, place: Anchor) -> bool:
+        """Whether an event of the key that was appended before ``place`` is parked.
+
+        After a kill events come again that were taken before that one was tried: those queue behind nothing.
+        """
+        if key is None:
+            return False
+        return any(parked < place for parked in self._held.get(str(key), ()))
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -189,44 +175,54 @@ class SubscriptionLog:
 
     def _recall(self) -> None:
         for record in self._log.read(types=CHECKPOINT, direction="backward", limit=1):
-            data = record.data
-            self.checkpoint = Checkpoint(data["seq"], data["epoch"], data["event_id"])
+            self.checkpoint = Anchor(**record.data)
         for record in self._log.read(types=(PARKED, RESOLVED, WISHED)):
             data = record.data
+            place = Anchor(data["epoch"], data["seq"], data["event_id"])
             if record.event_type == WISHED:
-                self._wished.add(data["seq"])
+                self._wished.add(place)
                 continue
-            self._forget(data["seq"])
+            self._forget(place)
             if record.event_type == PARKED:
-                self._enter(data["seq"], record.seq or 0, data["key"])
+                self._enter(place, record.seq or 0, data["key"])
         for record in self._log.read(types=RETRYING, direction="backward", limit=1):
             self.retry = Retry(**record.data)
 
-    def _enter(self, seq: int, own: int, key: str | None) -> None:
-        self._parked[seq] = own, key
+    def _enter(self, place: Anchor, own: int, key: str | None) -> None:
+        self._parked[place] = own, key
         if key is not None:
-            self._held[key] += 1
+            self._held.setdefault(key, {})[place] = None
 
-    def _forget(self, seq: int) -> None:
-        self._wished.discard(seq)
-        _, key = self._parked.pop(seq, (0, None))
+    def _forget(self, place: Anchor) -> None:
+        self._wished.discard(place)
+        _, key = self._parked.pop(place, (0, None))
         if key is not None:
-            self._held -= Counter([key])
+            del self._held[key][place]
+            if not self._held[key]:
+                del self._held[key]
 
     def _append(self, kind: str, data: dict[str, Any]) -> int:
         return self._log.append(kind, data).seq
 
-    def _at(self, own: int) -> Event:
-        return next(self._log.read(after=own - 1 if own else None, up_to=own))
+    def _deliveries(self, places: Iterable[Anchor]) -> list[ParkedDelivery]:
+        """Those parked at ``places``. One pass from the first of them on: many are parked together, or few at all."""
+        wanted = {self._parked[place][0]: place for place in places}
+        if not wanted:
+            return []
+        first, last = min(wanted), max(wanted)
+        found = {
+            wanted[record.seq]: record.data
+            for record in self._log.read(after=first - 1 if first else None, up_to=last, types=PARKED)
+            if record.seq in wanted
+        }
+        return [self._delivery(place, found[place]) for place in sorted(found)]
 
-    def _delivery(self, data: dict[str, Any]) -> ParkedDelivery:
-        kept = Event.from_dict(data["event"])
-        seq, event_id = data["seq"], kept.event_id
-        stored = event_at(self._events, seq)
-        is_same = stored is not None and (stored.event_id, stored.epoch) == (event_id, data["epoch"])
-        error = HandlerError(data["error"], handler=data["handler"], seq=seq, event_id=event_id)
-        event = stored if stored is not None and is_same else kept
-        return ParkedDelivery(event, data["attempts"], error, data["key"], is_queued=data["queued"])
+    def _delivery(self, place: Anchor, data: dict[str, Any]) -> ParkedDelivery:
+        event = event_at(self._events, place.seq)
+        if event is None or anchor_of(event) != place:
+            event = Event.from_dict(data["event"])
+        error = HandlerError(data["error"], handler=data["handler"], seq=place.seq, event_id=place.event_id)
+        return ParkedDelivery(event, data["attempts"], error, place, data["key"], is_queued=data["queued"])
 
 
 def folder_of(log_path: str, name: str) -> str:
@@ -247,18 +243,3 @@ def names_in(log_path: str) -> Iterator[str]:
         with _core.Log(folder, mode="r", force_filesystem=IS_ANSWERED) as own:
             for record in own.read(types=NAMED, limit=1):
                 yield record.data["name"]
-
-
-def checkpoint_at(log: _core.Log, seq: int) -> Checkpoint | None:
-    """The event at ``seq`` as a checkpoint; None where the log has none there."""
-    event = event_at(log, seq)
-    return None if event is None else checkpoint_of(event)
-
-
-def checkpoint_of(event: Event) -> Checkpoint:
-    """The event, which is stored, as a checkpoint."""
-    return Checkpoint(event.seq or 0, event.epoch or 0, event.event_id)
-
-
-def _fields(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {"seq": checkpoint.seq, "epoch": checkpoint.epoch, "event_id": checkpoint.event_id}

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aresbus._core import Event
 from aresbus.errors import HandlerError
+from aresbus.places import Anchor
 
 __all__ = ["MemoryParking", "ParkedDelivery", "Parking"]
 
@@ -22,12 +23,13 @@ PARKED_LIMIT = 10_000
 class ParkedDelivery:
     """A delivery set aside: the event, how often it was tried, and why it was not taken.
 
-    ``is_queued``: it was never tried, but stands behind an earlier one of its ``key`` that is parked.
+    ``place`` is where the event was in the log, also after the log lost it (``event.seq`` is None then). ``is_queued``: it was never tried, but stands behind an earlier one of its ``key`` that is parked.
     """
 
     event: Event
     attempts: int
     error: HandlerError
+    place: Anchor
     key: Hashable = None
     is_queued: bool = False
 
@@ -39,20 +41,20 @@ class Parking(Protocol):
         """Set it aside, or replace the one of the same event; how many had to be dropped for it."""
         ...
 
-    def deliveries(self) -> list[ParkedDelivery]:
-        """All, in the order of the log."""
+    def deliveries(self, seq: int | None = None) -> list[ParkedDelivery]:
+        """All, or those of ``seq``, in the order of the log."""
         ...
 
-    def resolve(self, seq: int, how: str) -> None:
-        """The delivery of the event at ``seq`` is parked no more: "redelivered" or "dropped"."""
+    def resolve(self, place: Anchor, how: str) -> None:
+        """The delivery of that event is parked no more: "redelivered" or "dropped"."""
         ...
 
-    def has(self, seq: int) -> bool:
-        """Whether the event at ``seq`` is parked."""
+    def has(self, place: Anchor) -> bool:
+        """Whether that event is parked."""
         ...
 
-    def holds(self, key: Hashable) -> bool:
-        """Whether later events of the key have to queue behind a parked one."""
+    def holds(self, key: Hashable, place: Anchor) -> bool:
+        """Whether an event of the key at ``place`` has to queue behind an earlier one that is parked."""
         ...
 
     def __len__(self) -> int: ...
@@ -63,32 +65,32 @@ class MemoryParking:
 
     def __init__(self) -> None:
         """Empty."""
-        self._deliveries: dict[int, ParkedDelivery] = {}
+        self._deliveries: dict[Anchor, ParkedDelivery] = {}
 
     def park(self, delivery: ParkedDelivery) -> int:
         """Set it aside; 1 where the oldest had to go."""
-        self._deliveries[delivery.error.seq or 0] = delivery
+        self._deliveries[delivery.place] = delivery
         if len(self._deliveries) <= PARKED_LIMIT:
             return 0
         del self._deliveries[next(iter(self._deliveries))]
         return 1
 
-    def deliveries(self) -> list[ParkedDelivery]:
-        """All, oldest first."""
-        return list(self._deliveries.values())
+    def deliveries(self, seq: int | None = None) -> list[ParkedDelivery]:
+        """All, or those of ``seq``, in the order in which they were parked."""
+        return [one for place, one in self._deliveries.items() if seq in (None, place.seq)]
 
-    def resolve(self, seq: int, how: str) -> None:
+    def resolve(self, place: Anchor, how: str) -> None:
         """Forget it."""
         del how
-        self._deliveries.pop(seq, None)
+        self._deliveries.pop(place, None)
 
-    def has(self, seq: int) -> bool:
-        """Whether the event at ``seq`` is parked."""
-        return seq in self._deliveries
+    def has(self, place: Anchor) -> bool:
+        """Whether that event is parked."""
+        return place in self._deliveries
 
-    def holds(self, key: Hashable) -> bool:
+    def holds(self, key: Hashable, place: Anchor) -> bool:
         """Never."""
-        del key
+        del key, place
         return False
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from aresbus._core import Event
 from aresbus._typing import override
 from aresbus.errors import BusStateError
+from aresbus.places import Anchor
 from aresbus.subscriptions.messages import Message
 from aresbus.subscriptions.parking import MemoryParking, ParkedDelivery, Parking
 from aresbus.subscriptions.selection import Selection
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aresbus.schema.presenting import Presenter
-    from aresbus.subscriptions.checkpoints import Checkpoint, SubscriptionLog
+    from aresbus.subscriptions.checkpoints import SubscriptionLog
 
 __all__ = ["Callback", "Subscription", "Verdict"]
 
@@ -203,18 +204,18 @@ class Subscription:
         owner = self._owner()
         if owner is None:
             raise BusStateError("the bus of this subscription is gone")
-        chosen = [one for one in self.parked() if seq in (None, one.error.seq)]
+        chosen = self.parking.deliveries(seq)
         return await owner.redeliver(self, chosen)
 
     def drop_parked(self, *, seq: int | None = None) -> int:
         """Give up parked deliveries, all or that of ``seq``; how many. The events stay in the log."""
-        chosen = [one for one in self.parked() if seq in (None, one.error.seq)]
+        chosen = self.parking.deliveries(seq)
         for one in chosen:
-            self.parking.resolve(one.error.seq or 0, "dropped")
+            self.parking.resolve(one.place, "dropped")
         return len(chosen)
 
     @property
-    def checkpoint(self) -> "Checkpoint | None":
+    def checkpoint(self) -> Anchor | None:
         """What it would go on behind if the process were killed now; it follows the deliveries every ``processing_interval``.
 
         Everything up to it was taken, parked or skipped. None before any event, without a name, and while no log is open.
