@@ -309,7 +309,8 @@ class Attempts:
 
     def _key(self, subscription: Subscription, event: Event) -> Hashable:
         try:
-            return subscription.terms.key(event)
+            key = subscription.terms.key(event)
+            return key if key is None or subscription.memory is None else str(key)
         except Exception as error:  # noqa: BLE001 - the user's code; without a key the event holds up nobody
             self._note_failure(subscription, event, f"its key function raises {described(error)}")
             return None
