@@ -102,6 +102,7 @@ class LivingBus(ReadableBus):
         finally:
             # Whatever failed, the lock is released.
             await asyncio.to_thread(self._close)
+            self._delivery.give_up_requests()
 
     def _close(self) -> None:
         with self._opening:  # of an opening that was under way too: it may have ended since

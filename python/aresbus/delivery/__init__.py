@@ -67,6 +67,7 @@ class Delivery:
         self._observe = observe
         self._woken: dict[Subscription, None] = {}
         self._asked: deque[Subscription] = deque()
+        self._awaited: list[Redelivery] = []
         self._is_attached = False
         self._placing = threading.Lock()
         """Held while subscriptions get, store or give up their places: by one thread at a time."""
@@ -242,8 +243,7 @@ class Delivery:
             if not one.is_behind and one.next_seq < seq:
                 one.is_behind, one.next_seq = True, max(start, one.next_seq)
                 self._woken[one] = None
-        text = f"the bus lagged until {seq - start} events were no longer kept"
-        self.troubles.report("lost", text, error)
+        self.troubles.report("lost", f"the bus lagged until {seq - start} events were no longer kept", error)
 
     # Taking
 
@@ -302,27 +302,31 @@ class Delivery:
     ) -> tuple[int, int]:
         """Try parked deliveries again, in the subscription's turn; how many were taken, and how many stay parked.
 
-        Raises BusStateError while it is halted, and from within its own handler.
+        Raises BusStateError while it is halted, once it ended, from within its own handler, and where the bus stops first.
         """
+        if not subscription.is_active:
+            raise BusStateError(f"{subscription.name} has ended; it gets nothing more")
         if subscription.halted_for is not None:
             raise BusStateError(f"{subscription.name} is halted; resume() it first")
         if serving.get() is subscription:
             raise BusStateError("a handler cannot wait for its own parked deliveries; do it from outside")
         outcome: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
-        subscription.requests.append(Redelivery(deliveries, outcome))
-        if self.on_wake is None:
-            await self.drain(subscription, 0)
-        else:
-            self.wake(subscription)
-        return await outcome
+        request = Redelivery(deliveries, outcome)
+        self._awaited.append(request)
+        subscription.requests.append(request)
+        try:
+            if self.on_wake is None:
+                await self.drain(subscription, 0)
+            else:
+                self.wake(subscription)
+            return await outcome
+        finally:
+            self._awaited.remove(request)
 
     def give_up_requests(self) -> None:
         """Delivering ended: nobody would try parked deliveries again. On the loop of those who wait."""
-        for subscription in self.roster.all():
-            while subscription.requests:
-                subscription.requests.popleft().refuse(
-                    "the bus stopped before it came to the parked deliveries"
-                )
+        for request in self._awaited:
+            request.refuse("the bus stopped before it came to the parked deliveries")
 
     def _is_over(self, subscription: Subscription) -> bool:
         """Whether its turn ends although it has work: the bus was stopped, or a handler outlived its cancellation."""
@@ -351,10 +355,7 @@ class Delivery:
     # How far everything is
 
     def remember(self) -> None:
-        """Store the checkpoints of all durable subscriptions. Blocks for the log, not for the disk.
-
-        One that cannot be stored is reported, and tried again the next time.
-        """
+        """Store all checkpoints, without the disk. One that cannot be stored is reported, and tried again the next time."""
         for subscription in self.roster.all():
             with self._placing:
                 self._remember(subscription)
@@ -366,9 +367,8 @@ class Delivery:
             self._report_checkpoint(subscription, error)
 
     def _report_checkpoint(self, subscription: Subscription, error: BaseException) -> None:
-        name = subscription.name
-        text = f"the checkpoint of {name} cannot be stored, so events may come again: {described(error)}"
-        self.troubles.report(f"checkpoint {name}", text, error)
+        text = f"the checkpoint of {subscription.name} cannot be stored, so events may come again: {described(error)}"
+        self.troubles.report(f"checkpoint {subscription.name}", text, error)
 
     def tell_positions(self) -> None:
         """Queue a position message for whoever came on without an event."""

@@ -120,6 +120,8 @@ class Attempts:
 
     async def redeliver(self, subscription: Subscription, request: Redelivery) -> None:
         """Try the parked deliveries of the request again, and answer it."""
+        if request.outcome is not None and request.outcome.done():
+            return  # it was given up
         taken, kept, failed_keys = 0, 0, set()
         try:
             for one in request.deliveries:
