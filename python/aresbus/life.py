@@ -215,9 +215,12 @@ class LivingBus(ReadableBus):
                 has_more = delivery.dispatch(DISPATCH_AT_ONCE)
             except CorruptionError as error:
                 await self._go_back(error)
-            await asyncio.sleep(0)
+            if has_more:
+                await asyncio.sleep(0)
         delivery.take_woken()
         ready = [one for one in delivery.roster.all() if one.has_work]
+        if not ready:
+            await asyncio.sleep(0)  # whoever loops until the queue is empty may wait for another task's turn
         counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
         if self._house.is_due or any(one.is_durable for one in ready):
             await self._house.keep()

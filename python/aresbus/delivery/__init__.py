@@ -23,10 +23,9 @@ from aresbus.delivery.frontier import Frontier, newest_epoch
 from aresbus.delivery.pressure import Pressure, serving
 from aresbus.delivery.rewinding import first_beyond, go_back
 from aresbus.delivery.roster import Roster
-from aresbus.delivery.statuses import Statuses
+from aresbus.delivery.statuses import PROCESSED, Statuses
 from aresbus.delivery.telling import tell
 from aresbus.errors import AresbusError, BusStateError, LogLockedError, TruncatedError
-from aresbus.events import EventStatus
 from aresbus.metrics import Counters
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import Callback, Disconnected, ParkedDelivery, Selection, Subscription, Terms
@@ -46,10 +45,10 @@ class Delivery:
         troubles: Troubles,
         clock: Clock,
         *,
-        observe: Callable[[int, Event], None],
+        observe: Callable[[int, Event], None] | None,
         versions: EventVersionManager,
     ) -> None:
-        """``observe`` sees each event once as it is handed out; ``versions`` gives events the form that handlers want."""
+        """``observe``, if any, sees each event once as it is handed out; ``versions`` gives events the form that handlers want."""
         self.config: BusConfig = config
         self.counters: Counters = counters
         self.troubles: Troubles = troubles
@@ -221,8 +220,9 @@ class Delivery:
                 # It reads from the log from here on; what waits already it still gets first.
                 subscription.is_behind, subscription.next_seq = True, seq
         if not is_wanted:
-            event._set_status(EventStatus.PROCESSED)  # noqa: SLF001 - the engine keeps it for us
-        self._observe(seq, event)
+            event._set_status(PROCESSED)  # noqa: SLF001 - the engine keeps it for us
+        if self._observe is not None:
+            self._observe(seq, event)
         self.frontier.dispatched = seq + 1
 
     def _disconnect(self, subscription: Subscription, seq: int) -> None:
@@ -259,7 +259,10 @@ class Delivery:
             while True:
                 while subscription.requests:
                     await self._attempts.redeliver(subscription, subscription.requests.popleft())
-                if count >= limit or self._is_over(subscription):
+                task = subscription.task
+                # Its turn ends although it has work: the bus was stopped, or a handler outlived its cancellation.
+                is_over = not self._is_attached or (task is not None and task.cancelling() > 0)
+                if is_over or count >= limit:
                     break
                 if subscription.pending_messages:
                     await tell(subscription, self.troubles)
@@ -327,11 +330,6 @@ class Delivery:
         """Delivering ended: nobody would try parked deliveries again. On the loop of those who wait."""
         for request in self._awaited:
             request.refuse("the bus stopped before it came to the parked deliveries")
-
-    def _is_over(self, subscription: Subscription) -> bool:
-        """Whether its turn ends although it has work: the bus was stopped, or a handler outlived its cancellation."""
-        task = subscription.task
-        return not self._is_attached or (task is not None and task.cancelling() > 0)
 
     def _leave(self, subscription: Subscription) -> None:
         subscription.busy_since = None

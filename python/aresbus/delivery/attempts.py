@@ -15,7 +15,7 @@ from aresbus._core import Event
 from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
-from aresbus.delivery.statuses import Statuses
+from aresbus.delivery.statuses import PROCESSED, Statuses
 from aresbus.errors import AresbusError, HandlerError, LogClosedError, SchemaError
 from aresbus.metrics import Counters
 from aresbus.places import Anchor, anchor_of
@@ -49,6 +49,7 @@ class Attempts:
         """Nothing was tried yet."""
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
         self._statuses = statuses
+        self._latency = counters.latency if config.metrics_enabled else None
 
     def begin(self, subscription: Subscription, event: Event) -> Literal[True] | Coroutine[Any, Any, bool]:
         """Deliver the event: True where it was taken at once, else what to await for whether it is passed.
@@ -56,28 +57,39 @@ class Attempts:
         It is passed where it was taken, parked or skipped; otherwise the subscription halted or ended. Most callbacks
         want nothing but the event and await nothing: those pay for no coroutine.
         """
-        if not subscription.is_plain:
+        kind = event.event_type
+        if (
+            not subscription.is_plain
+            or not (kind == subscription.event_type or subscription.selection.names(kind))
+            or not subscription.presenter.is_current(event)
+        ):
             return self._deliver(subscription, event)
-        mine = subscription.selection
-        try:
-            is_as_stored = subscription.presenter.present(event) is event
-        except SchemaError:
-            is_as_stored = False
-        if not is_as_stored or not (event.event_type == mine.event_type or mine.names(event.event_type)):
-            return self._deliver(subscription, event)
-        subscription.last_error, subscription.attempt = None, 0
-        self._note_latency(subscription, event)
+        subscription.attempt = 0
+        if self._latency is not None and not subscription.is_behind:
+            self._latency.record_since(event)
         handled_event.set(event)
-        subscription.begin_judging()
+        subscription.said, subscription.is_judged = None, False
         try:
             result = subscription.callback(event)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
             return self._deliver(subscription, event, self._verdict_on(subscription, error))
         if result is not None and hasattr(type(result), "__await__"):
-            return self._deliver(subscription, event, self._judged(subscription, result))
-        said = subscription.end_judging()
-        if said is not None:
+            return self._finish(subscription, event, result)
+        if (said := subscription.end_judging()) is not None:
             return self._deliver(subscription, event, said)
+        self._take(subscription, event)
+        return True
+
+    async def _finish(self, subscription: Subscription, event: Event, calling: Awaitable[Any]) -> bool:
+        """Await what a plain callback returned; whether the event is passed."""
+        try:
+            await calling
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
+            said: Verdict | None = self._verdict_on(subscription, error)
+        else:
+            said = subscription.end_judging()
+        if said is not None:
+            return await self._deliver(subscription, event, said)
         self._take(subscription, event)
         return True
 
@@ -99,7 +111,8 @@ class Attempts:
             subscription.last_error = None
             subscription.attempt = await self._resumed_attempts(subscription, event)
             handled_event.set(event)
-            self._note_latency(subscription, event)
+            if self._latency is not None and not subscription.is_behind:
+                self._latency.record_since(event)
             begun = self._try(subscription, event)
         while True:
             verdict = begun if isinstance(begun, Verdict) else await begun
@@ -198,10 +211,6 @@ class Attempts:
         subscription.last_error = error
         return Verdict("retry", described(error))
 
-    def _note_latency(self, subscription: Subscription, event: Event) -> None:
-        if self._config.metrics_enabled and not subscription.is_behind:
-            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
-
     @staticmethod
     async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> object:
         """Let the callback have the event, or its parts; NOT_WANTED where it wanted none of them."""
@@ -264,7 +273,9 @@ class Attempts:
         return retry.attempts
 
     def _take(self, subscription: Subscription, event: Event) -> None:
-        self._statuses.taken(event)
+        event._set_status(PROCESSED)  # noqa: SLF001 - the engine keeps it for us
+        if self._statuses.failing:
+            self._statuses.failing.pop(event.seq or 0, None)
         subscription.last_error = None  # with its frames, which may keep anything alive
         subscription.delivered_count += 1
         self._counters.events_delivered += 1
