@@ -123,6 +123,7 @@ class ReadableBus:
         self._log: Log | None = None
         self._opening = threading.Lock()
         self._is_stopped = self._is_starting = False
+        self._stop_count = 0
         self._breaching: set[str] = set()
         self._runner: Runner | None = None
         self._background: asyncio.Task[None] | None = None

@@ -209,11 +209,17 @@ def test_a_halted_subscription_stands_before_its_event_until_it_is_resumed(tmp_p
             await until(lambda: messages == [Halted(0, "the broker is closed")])
             await asyncio.sleep(0.02)
             assert tries == [0]
-            assert bus.get_status()["subscriptions"][0]["halted"] == "the broker is closed"
+            status = bus.get_status()
+            assert status["subscriptions"][0]["halted"] == "the broker is closed"
+            assert "stands still" in status["last_error"]
+            assert (bus.last_error.handler, bus.last_error.seq) == (mine.name, 0)
+            assert status["health"]["status"] == "degraded"
+            assert "the broker is closed" in status["health"]["checks"]["handlers"]["reason"]
             is_ready = True
             mine.resume()
             await settled(bus)
             assert tries == [0, 0, 1, 2]
+            assert bus.check_health().checks["handlers"].status == "healthy"
 
     run(act())
 

@@ -22,6 +22,7 @@ from aresbus.places import Anchor, anchor_of
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
 from aresbus.subscriptions.subscription import Redelivery, Verdict
+from aresbus.subscriptions.terms import LAST_NS
 from aresbus.troubles import Troubles, described
 
 __all__ = ["Attempts", "is_cancelled"]
@@ -132,6 +133,8 @@ class Attempts:
 
     async def redeliver(self, subscription: Subscription, request: Redelivery) -> None:
         """Try the parked deliveries of the request again, and answer it."""
+        if request.outcome is not None and request.outcome.done():
+            return  # it was given up
         taken, kept, failed_keys = 0, 0, set()
         try:
             for one in request.deliveries:
@@ -251,7 +254,7 @@ class Attempts:
         seconds = min(first * 2.0 ** min(subscription.attempt - 1, 60), longest)
         seconds *= random.uniform(LEAST_JITTER, 1.0)  # noqa: S311 - nobody's secret
         if subscription.memory is not None:
-            due_ns = self._clock.time_ns() + int(seconds * NS_PER_SECOND)
+            due_ns = min(self._clock.time_ns() + int(seconds * NS_PER_SECOND), LAST_NS)
             retry = Retry(event.seq or 0, event.event_id, subscription.attempt, reason, due_ns)
             subscription.memory.note_retry(retry)
         await asyncio.sleep(seconds)
@@ -284,10 +287,14 @@ class Attempts:
     def _halt(self, subscription: Subscription, event: Event, reason: str) -> None:
         subscription.halted_for = reason or "its subscriber said so"
         subscription.pending_messages.append(Halted(event.seq or 0, subscription.halted_for))
-        self._troubles.report(
-            f"halted {subscription.name}",
-            f"{subscription.name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+        name = subscription.name
+        error = HandlerError(
+            f"{name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+            handler=name,
+            seq=event.seq,
+            event_id=event.event_id,
         )
+        self._troubles.report(f"halted {name}", str(error), error)
 
     def _note_failure(self, subscription: Subscription, event: Event, reason: str) -> None:
         self._counters.deliveries_failed += 1
@@ -315,7 +322,8 @@ class Attempts:
 
     def _key(self, subscription: Subscription, event: Event) -> Hashable:
         try:
-            return subscription.terms.key(event)
+            key = subscription.terms.key(event)
+            return key if key is None or subscription.memory is None else str(key)
         except Exception as error:  # noqa: BLE001 - the user's code; without a key the event holds up nobody
             self._note_failure(subscription, event, f"its key function raises {described(error)}")
             return None

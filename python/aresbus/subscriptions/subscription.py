@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from aresbus._core import Event
 from aresbus._typing import override
 from aresbus.errors import BusStateError
+from aresbus.places import Anchor
 from aresbus.subscriptions.messages import Message
 from aresbus.subscriptions.parking import MemoryParking, ParkedDelivery, Parking
 from aresbus.subscriptions.selection import Selection
@@ -149,7 +150,9 @@ class Subscription:
         self.parking: Parking = MemoryParking()
         self.pending_messages: list[Message] = []
         self.requests: deque[Redelivery] = deque()
-        self.is_narrow: bool = selection.is_narrow
+        self.since_ns: int | None = terms.since_ns
+        """Events that were appended before are not for it; None also of a durable one that has a checkpoint."""
+        self.is_narrow: bool = selection.is_narrow or self.since_ns is not None
         """Whether an event of its type has to be looked at before it is wanted."""
         self.is_plain: bool = terms.name is None and terms.ack == "return" and selection.where is None
         """Nothing is asked, remembered or awaited around its callback."""
@@ -214,12 +217,28 @@ class Subscription:
             self.parking.resolve(one.place, "dropped")
         return len(chosen)
 
+    @property
+    def checkpoint(self) -> Anchor | None:
+        """What it would go on behind if the process were killed now; it follows the deliveries every ``processing_interval``.
+
+        Everything up to it was taken, parked or skipped. None before any event, without a name, and while no log is open.
+        A loss of power may set it back by ``sync_interval_ms``. From any thread.
+        """
+        memory = self.memory
+        return None if memory is None else memory.passed
+
     # What delivery asks
 
     @property
     def is_durable(self) -> bool:
         """Whether it has a name, and so a checkpoint."""
         return self.terms.name is not None
+
+    def fits(self, event: Event) -> bool:
+        """Whether an event of a type that is meant is one that it selects, but for its predicate."""
+        if self.since_ns is not None and (event.ts_ns or 0) < self.since_ns:
+            return False
+        return self.selection.fits(event)
 
     def position(self, dispatched: int) -> int:
         """The first seq it may still have to take, where everything before ``dispatched`` was handed out."""
