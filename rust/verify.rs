@@ -189,32 +189,40 @@ impl Verification {
         chains.enter(segment);
         self.segments += 1;
         let stop = loop {
-            let mut broken = None;
-            match walk.step_with(|view| broken = chains.check(view)) {
-                Step::Event(fixed) => {
-                    self.events += 1;
-                    if let Some(what) = broken {
-                        self.note_event(
-                            "chain",
-                            &segment.path(),
-                            walk.record_offset as u64,
-                            fixed.seq,
-                            &what,
-                        );
-                    }
-                }
-                stop => break stop,
+            let stop = self.walk_on(segment, &mut walk, chains);
+            let Err(error) = walk.refuse_if_broken(segment) else { break stop };
+            let findings = self.findings.len();
+            self.note_error("segment", error)?;
+            let Some((first, behind)) = walk.pass_broken_block() else { return Ok(()) };
+            if let Some(finding) = self.findings.get_mut(findings) {
+                (finding.first_seq, finding.last_seq) = (Some(first), behind.checked_sub(1));
             }
+            // Nothing is known any more of the aggregates in it.
+            *chains = Chains { first_seq: behind, ..Chains::default() };
         };
         chains.next_seq = Some(walk.position.next_seq);
-        if let Err(error) = walk.refuse_if_broken(segment) {
-            return self.note_error("segment", error);
-        }
         self.judge(segment, next, &walk, &stop);
         self.records += walk.record_count;
         self.skipped_records += walk.skipped_records;
         self.bytes += walk.position.offset as u64;
         Ok(())
+    }
+
+    /// Walks as far as it goes, and notes what is wrong with each event.
+    fn walk_on(&mut self, segment: &Segment, walk: &mut Walk, chains: &mut Chains) -> Step {
+        loop {
+            let mut broken = None;
+            match walk.step_with(|view| broken = chains.check(view)) {
+                Step::Event(fixed) => {
+                    self.events += 1;
+                    if let Some(what) = broken {
+                        let offset = walk.record_offset as u64;
+                        self.note_event("chain", &segment.path(), offset, fixed.seq, &what);
+                    }
+                }
+                stop => return stop,
+            }
+        }
     }
 
     /// Where a walk may stop: at the end record, at a cut that the next segment names, at the torn tail that the survey

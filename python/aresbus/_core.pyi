@@ -190,8 +190,7 @@ class Log:
     """A durable log of events: one directory, one order. Context manager; closing is idempotent.
 
     ``path=None`` keeps everything in anonymous memory: the same engine, nothing on disk, the oldest segments dropped
-    beyond ``memory_bytes``; every durability mode then returns at once.
-
+    beyond ``memory_bytes``; every durability mode then returns at once. ``sealing``: see :func:`aresbus.open`.
     mode "rw": the one writer. Raises LogLockedError (with the holder's pid) while another handle, in any process, has
     the log open for writing. Recovers what a crash left; see :attr:`recovery`. mode "r": any number of readers; writes
     nothing, a missing log is FileNotFoundError. Raises also CorruptionError, FormatVersionError, DiskFullError,

@@ -5,6 +5,7 @@
 
 mod indexes;
 mod meta;
+mod opened;
 mod sealed;
 mod segments;
 mod snapshots;
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-pub use segments::{OpenedSegment, durable_marks, highest_watermark};
+pub use opened::{OpenedSegment, durable_marks, highest_watermark};
 
 use crate::{
     error::{Error, Result},

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::format::sealed::Directory;
 
 /// Most bytes that the cache holds.
-pub const CACHE_BYTES: usize = 32 * 1024 * 1024;
+pub const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// A block larger than this would throw out everything else.
 const MAX_ITEM_BYTES: usize = CACHE_BYTES / 8;
 

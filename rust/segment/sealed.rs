@@ -210,6 +210,11 @@ impl SealedView {
         Position { offset, next_seq, names: Arc::clone(&self.directory.names) }
     }
 
+    /// Forgets that a block could not be read.
+    pub fn mend(&mut self) {
+        self.broken = None;
+    }
+
     /// Why a block could not be read, if one could not.
     ///
     /// # Errors

@@ -78,6 +78,17 @@ impl Walk {
         }
     }
 
+    /// Goes on behind the block of a sealed segment that could not be read; the first event in it and the one behind it.
+    pub fn pass_broken_block(&mut self) -> Option<(u64, u64)> {
+        let Source::Sealed(view) = &mut self.source else { return None };
+        let at = view.directory.at_offset(self.position.offset)?;
+        view.mend();
+        let (first, behind) = (view.position(at), view.position(at + 1));
+        let lost = (first.next_seq, behind.next_seq);
+        self.position = behind;
+        Some(lost)
+    }
+
     /// The bytes of the last event.
     #[must_use]
     pub fn record(&self) -> &[u8] {

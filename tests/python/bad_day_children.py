@@ -29,7 +29,7 @@ def hold(path: str) -> None:
 
 def fill(path: str, audit: str) -> None:
     """Append until the disk is full, say how many were acknowledged, and wait to be killed."""
-    log = aresbus.open(path, audit=audit == "audited", segment_bytes=64 * 1024)
+    log = aresbus.open(path, audit=audit == "audited", segment_bytes=64 * 1024, sealing="off")
     count = 0
     try:
         while True:

@@ -114,7 +114,7 @@ def test_a_flipped_bit_in_a_header_is_refused(log, mode):
 @pytest.fixture
 def long_log(tmp_path):
     """A log of seven segments."""
-    return make_log(tmp_path / "log", 300, segment_bytes=64 * 1024, padding=1000)
+    return make_log(tmp_path / "log", 300, segment_bytes=64 * 1024, padding=1000, sealing="off")
 
 
 def segment_files(path) -> list:
@@ -125,7 +125,7 @@ def segment_files(path) -> list:
 
 def test_everything_before_the_damage_is_served_then_the_error(long_log):
     segment = segment_files(long_log)[2]
-    with aresbus.open(long_log) as writer:
+    with aresbus.open(long_log, sealing="off") as writer:
         flip(segment, RECORDS_OFFSET + 20_000)
         served = []
         with refused(CorruptionError, segment, path=str(segment)) as caught:
@@ -144,7 +144,7 @@ def test_everything_before_the_damage_is_served_then_the_error(long_log):
 
 def test_no_iterator_steps_over_damage(long_log):
     segment = segment_files(long_log)[2]
-    with aresbus.open(long_log) as writer:
+    with aresbus.open(long_log, sealing="off") as writer:
         flip(segment, RECORDS_OFFSET + 20_000)
         for events in (writer.read(), writer.read(aggregate_id="a"), writer.follow(timeout=0.01)):
             served = []
@@ -236,7 +236,7 @@ def test_meta_cut_off_is_refused_and_half_of_it_is_enough(log, mode):
 
 
 def test_a_lost_segment_is_refused_by_name(tmp_path):
-    log = make_log(tmp_path / "log", 2000, segment_bytes=64 * 1024)
+    log = make_log(tmp_path / "log", 2000, segment_bytes=64 * 1024, sealing="off")
     segments = sorted((log / "segments").iterdir())
     kept = tmp_path / "kept"
     with aresbus.open(log, mode="r") as reader:

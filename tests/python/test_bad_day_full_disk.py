@@ -25,7 +25,7 @@ from bad_day_support import (
 )
 from bus_support import make_bus, run, until
 
-SMALL = {"segment_bytes": 64 * 1024}
+SMALL = {"segment_bytes": 64 * 1024, "sealing": "off"}
 BIG = "x" * 4000
 MIB = 1024 * 1024
 

@@ -64,7 +64,10 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
             "nothing yet" if summary["durable_seq"] is None else f"up to seq {count(summary['durable_seq'])}",
         ),
         ("aggregates", count(summary["aggregate_count"])),
-        ("segments", f"{counted(len(segments), 'file')}, {sealed} sealed; {size(used)} appended, {size(taken)} on disk"),
+        (
+            "segments",
+            f"{counted(len(segments), 'file')}, {sealed} sealed; {size(used)} appended, {size(taken)} on disk",
+        ),
         ("epoch", f"{summary['epoch']} ({counted(summary['epoch'] - 1, 'unclean end')} before)"),
         ("state", _state_text(summary)),
     ]

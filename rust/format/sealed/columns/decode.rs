@@ -1,9 +1,12 @@
 //! From columns back to records.
+//!
+//! Owns the way back, safe on any bytes: no length is believed before the bytes are there, and nothing grows beyond what the
+//! caller expects.
 
 use super::{
     COLUMNS, Columns, SHAPE_BYTES, Shape, Standing, forms_of,
     ids::{self, Seen},
-    stream::Stream,
+    reader::Reader,
 };
 use crate::format::{
     NO_SEQ, RECORD_ALIGN,
@@ -21,14 +24,14 @@ const MAX_RECORD_BYTES: usize = 1 << 28;
 #[must_use]
 pub fn decode(columns: &[u8], bytes: usize, first_seq: u64, epoch: u32) -> Option<Vec<u8>> {
     let columns_bytes = columns.len();
-    let mut rest = Stream(columns);
+    let mut rest = Reader(columns);
     let mut lengths = [0; COLUMNS];
     for length in &mut lengths {
         *length = rest.length()?;
     }
-    let mut split = [Stream::default(); COLUMNS];
+    let mut split = [Reader::default(); COLUMNS];
     for (column, length) in split.iter_mut().zip(lengths) {
-        *column = Stream(rest.take(length)?);
+        *column = Reader(rest.take(length)?);
     }
     let mut columns = Columns::of_order(split);
     let shapes = std::mem::take(&mut columns.shapes);
@@ -57,7 +60,7 @@ pub fn decode(columns: &[u8], bytes: usize, first_seq: u64, epoch: u32) -> Optio
 struct Decoder<'a> {
     records: Vec<u8>,
     shapes: Vec<Shape>,
-    columns: Columns<Stream<'a>>,
+    columns: Columns<Reader<'a>>,
     epoch: u32,
     next_seq: u64,
     ts_ns: i64,

@@ -1,11 +1,14 @@
 //! From records to columns.
+//!
+//! Owns what is foretold of a record by those before it, which [`super::decode`] repeats. Changes nothing before it knows that
+//! a record fits the pattern.
 
 use std::collections::HashMap;
 
 use super::{
     Columns, Shape, Standing, forms_of,
     ids::{self, Seen},
-    stream::{Stream, put, put_signed},
+    reader::{Reader, put, put_signed},
 };
 use crate::format::{
     INLINE, MAX_TAGS, NO_SEQ, RECORD_ALIGN,
@@ -68,7 +71,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// `None` where a text stands inline, or anything is not as a record of ours has it.
     fn of(record: &'a [u8]) -> Option<Self> {
-        let mut fields = Stream(record.get(8..)?);
+        let mut fields = Reader(record.get(8..)?);
         let seq = u64::from_le_bytes(fields.array()?);
         let ts_ns = i64::from_le_bytes(fields.array()?);
         let prev = u64::from_le_bytes(fields.array()?);
@@ -97,7 +100,7 @@ impl<'a> Parts<'a> {
 }
 
 /// A text's number; 0 where there is no text, `None` where it stands inline.
-fn take_number(fields: &mut Stream<'_>, is_there: bool) -> Option<u32> {
+fn take_number(fields: &mut Reader<'_>, is_there: bool) -> Option<u32> {
     if !is_there {
         return Some(0);
     }
@@ -105,7 +108,7 @@ fn take_number(fields: &mut Stream<'_>, is_there: bool) -> Option<u32> {
 }
 
 /// The tags with their count, as they lie there.
-fn take_tags<'a>(fields: &mut Stream<'a>, are_there: bool) -> Option<&'a [u8]> {
+fn take_tags<'a>(fields: &mut Reader<'a>, are_there: bool) -> Option<&'a [u8]> {
     let whole = fields.0;
     if are_there {
         let count = usize::from(u16::from_le_bytes(fields.array()?));

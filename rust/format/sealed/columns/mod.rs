@@ -8,7 +8,7 @@
 mod decode;
 mod encode;
 mod ids;
-mod stream;
+mod reader;
 
 pub use decode::decode;
 pub use encode::encode;

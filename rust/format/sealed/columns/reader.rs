@@ -24,9 +24,9 @@ pub(super) fn put_signed(target: &mut Vec<u8>, value: i64) {
 
 /// Reads a column; past its end everything is `None`.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Stream<'a>(pub &'a [u8]);
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
-impl<'a> Stream<'a> {
+impl<'a> Reader<'a> {
     pub fn byte(&mut self) -> Option<u8> {
         let (byte, rest) = self.0.split_first()?;
         self.0 = rest;
