@@ -28,6 +28,8 @@ mod names;
 mod page;
 #[path = "format/records.rs"]
 mod records;
+#[path = "format/sealed.rs"]
+mod sealed;
 mod support;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
