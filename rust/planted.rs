@@ -49,6 +49,14 @@ pub enum Bug {
     UnreadMetaPassedOver,
     /// `snapshot-not-synced`: a file that replaces another is renamed before its content is durable (R18).
     SnapshotNotSynced,
+    /// `sealed-not-synced`: a sealed file gets its name before its content is durable.
+    SealedNotSynced,
+    /// `sealed-name-believed`: an opening removes a raw file whose sealed one may have its name in the cache alone.
+    SealedNameBelieved,
+    /// `raw-removed-first`: the raw file goes before the sealed one has its name.
+    RawRemovedFirst,
+    /// `blocks-passed-over`: a query passes the block that it begins in.
+    BlocksPassedOver,
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
     /// GIL (R12; `test_gil_stress.py`).
     GilLockOrder,
@@ -97,6 +105,10 @@ impl Bug {
             Self::SpareNotNamed => "spare-not-named",
             Self::UnreadMetaPassedOver => "unread-meta-passed-over",
             Self::SnapshotNotSynced => "snapshot-not-synced",
+            Self::SealedNotSynced => "sealed-not-synced",
+            Self::SealedNameBelieved => "sealed-name-believed",
+            Self::RawRemovedFirst => "raw-removed-first",
+            Self::BlocksPassedOver => "blocks-passed-over",
             Self::GilLockOrder => "gil-lock-order",
             Self::RelaxedCommit => "relaxed-commit",
             Self::RelaxedRead => "relaxed-read",

@@ -38,6 +38,8 @@ IN_ORDER = (
     Suite("log"),
     Suite("edges"),
     Suite("future"),
+    Suite("reading"),
+    Suite("sealed"),
     Suite("torture", "nothing_promised", {"TORTURE_SEEDS": "10000"}),
     Suite("torture", "enumeration"),
     Suite("damage"),

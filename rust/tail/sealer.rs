@@ -13,6 +13,7 @@ use super::Tail;
 use crate::{
     error::{Error, Result},
     format::meta::Mark,
+    planted::{Bug, is_planted},
     segment::{Sealed, Segment, compare, index, seal},
     threads::{self, Condvar, Instant, JoinHandle, Mutex, MutexGuard, PoisonError, sleep},
 };
@@ -203,7 +204,9 @@ impl Tail {
                 file.write_at(offset, chunk).map_err(|error| Error::io(&path, "write", error))?;
                 pause();
             }
-            file.sync_all().map_err(|error| Error::io(&path, "sync", error))?;
+            if !is_planted(Bug::SealedNotSynced) {
+                file.sync_all().map_err(|error| Error::io(&path, "sync", error))?;
+            }
             // What is compared is what the disk has, not what the cache still holds.
             file.forget_cached().map_err(|error| Error::io(&path, "drop from the cache", error))?;
             compare(&Sealed::open(vfs, path.clone())?, &mut segment.source(vfs)?, vfs, pause)
@@ -216,10 +219,15 @@ impl Tail {
                 return unfinished.map(|_gave_up| false);
             }
         }
+        if is_planted(Bug::RawRemovedFirst) {
+            self.place().remove_raw(number)?;
+        }
         let sealed = self.place().finish_sealing(number)?;
         segment.become_sealed(sealed.clone());
         self.counters.sealed.fetch_add(1, threads::atomic::Ordering::Relaxed);
-        self.place().remove_raw(number)?;
+        if !is_planted(Bug::RawRemovedFirst) {
+            self.place().remove_raw(number)?;
+        }
         self.place().write_index(&sealed, made.indexed, &self.before(number)).inspect_err(|_| {
             // Tried again, as where an opening finds none.
             self.sealing.lock().unindexed.push(number);
