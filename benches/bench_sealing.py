@@ -1,0 +1,236 @@
+"""What sealing saves, what it costs the appending thread, and whether what must stay flat stays flat.
+
+sizes    Bytes per event of a recorded feed: raw, sealed with each compression, and beside them the same lines under
+         zstd -1 (P17), gzip as they come, and in a SQLite table. All that is on disk counts, indexes too.
+appends  Latency of one append, from the intended start at a paced rate, with the sealer at work and with sealing off, by
+         turns: p50, p99, p99.9. It matters because a bot must not notice that its history is being packed.
+scale    A log of so many events, varied from the recording, sealed while it is made: opening it, one aggregate of about
+         a thousand events, one conversation, one type, one minute, and all of it. The first five have to stay flat.
+
+Prints tables. Logs lie under target/, which should be a disk; nothing is pinned. ``--capture`` names a recording as the
+README of the recorded data describes it; by default the slice that the package ships.
+"""
+
+import argparse
+import gzip
+import shutil
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import aresbus
+import measure
+import zstandard
+from aresbus.market_day import CAPTURES
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "target" / "bench-sealing"
+TYPES = ["market_data_received"] * 9 + ["trade_executed"]
+EVENTS_PER_AGGREGATE = 1_000
+EVENTS_PER_CONVERSATION = 10
+NS = 1_000_000_000
+
+
+def lines_of(path: Path) -> list[tuple[int, bytes]]:
+    """Receive time in ns and message of each line."""
+    with gzip.open(path, "rb") as file:
+        parts = (line.rstrip(b"\n").split(b" ", 1) for line in file)
+        return [(int(time_ns), message) for time_ns, message in parts]
+
+
+def wait_until_sealed(log: aresbus.Log) -> list[dict]:
+    """The statistics of all segments but the newest, once they are sealed."""
+    while not all(one["is_sealed"] for one in log.stats()["segments"][:-1]):
+        time.sleep(0.01)
+    return log.stats()["segments"][:-1]
+
+
+def on_disk(folder: Path, numbers: Sequence[int]) -> int:
+    """Bytes of the files of these segments, indexes too."""
+    files = (file for file in (folder / "segments").iterdir() if file.suffix != ".tmp")
+    return sum(file.stat().st_size for file in files if int(file.name.partition(".")[0]) in numbers)
+
+
+def sealed_bytes(messages: Sequence[tuple[int, bytes]], sealing: str, *, with_time: bool) -> float:
+    """Bytes per event of the full segments of a log of these messages."""
+    folder = FOLDER / "sizes"
+    shutil.rmtree(folder, ignore_errors=True)
+    with aresbus.open(folder, sealing=sealing, segment_bytes=1 << 20, audit=False, durability="none") as log:
+        for time_ns, message in messages:
+            event_time_ns = time_ns if with_time else None
+            kind = "market_data_received"
+            log.append_bytes(kind, message, encoding="json", source="feed", event_time_ns=event_time_ns)
+        full = log.stats()["segments"][:-1] if sealing == "off" else wait_until_sealed(log)
+        events = log.stats()["segments"][-1]["first_seq"]
+    if sealing == "off":
+        return sum(one["used_bytes"] for one in full) / events
+    return on_disk(folder, {one["number"] for one in full}) / events
+
+
+def sqlite_bytes(messages: Sequence[tuple[int, bytes]]) -> float:
+    """Bytes per event of a table of times and messages."""
+    path = FOLDER / "sizes.db"
+    path.unlink(missing_ok=True)
+    with sqlite3.connect(path) as base:
+        base.execute("create table events (seq integer primary key, time_ns integer, message blob)")
+        base.executemany("insert into events (time_ns, message) values (?, ?)", messages)
+    return path.stat().st_size / len(messages)
+
+
+def sizes(capture: Path) -> Iterator[str]:
+    """A table of bytes per event."""
+    messages = lines_of(capture)
+    lines = b"".join(b"%d %s\n" % one for one in messages)
+    packed = len(zstandard.ZstdCompressor(level=1).compress(lines)) / len(messages)
+    rows = [
+        ("the lines", len(lines) / len(messages)),
+        ("the lines, gzip as recorded", capture.stat().st_size / len(messages)),
+        ("the lines, zstd -1", packed),
+        ("SQLite: time and message", sqlite_bytes(messages)),
+    ]
+    for with_time in (False, True):
+        what = ", with the receive time as event time" if with_time else ""
+        for sealing in ("off", "none", "lz4", "zstd"):
+            title = "raw" if sealing == "off" else f"sealed, {sealing}"
+            rows.append((f"log {title}{what}", sealed_bytes(messages, sealing, with_time=with_time)))
+    yield f"{len(messages):,} events of {capture.name}"
+    yield "| stored as | bytes per event | of zstd -1 |"
+    yield "| --- | --- | --- |"
+    yield from (f"| {title} | {size:.1f} | {size / packed:.2f}× |" for title, size in rows)
+
+
+def paced(log: aresbus.Log, payload: bytes, count: int, per_second: int) -> list[int]:
+    """Append at a pace; ns from the intended start of each append to its return."""
+    append, clock, late = log.append_bytes, time.perf_counter_ns, []
+    gap = NS // per_second
+    due = clock()
+    for _ in range(count):
+        due += gap
+        while clock() < due:
+            pass
+        append("market_data_received", payload)
+        late.append(clock() - due)
+    return late
+
+
+def appends(rounds: int, count: int, per_second: int) -> Iterator[str]:
+    """A table of latencies with the sealer at work and without, by turns."""
+    payload = bytes(range(256)) * 4
+    found: dict[str, list[list[int]]] = {"off": [], "zstd": []}
+    sealed = 0
+    for _ in range(rounds):
+        for sealing, taken in found.items():
+            folder = FOLDER / "appends"
+            shutil.rmtree(folder, ignore_errors=True)
+            # Segments as small as these are full several times a second.
+            with aresbus.open(folder, sealing=sealing, segment_bytes=1 << 22, audit=False) as log:
+                taken.append(sorted(paced(log, payload, count, per_second)))
+                sealed += log.stats()["sealed_count"]
+    yield f"1 KiB appended {per_second:,} times a second, {rounds} rounds of {count:,}; {sealed} segments sealed meanwhile"
+    yield "| sealer | p50 µs | p99 µs | p99.9 µs | max µs |"
+    yield "| --- | --- | --- | --- | --- |"
+    for sealing, taken in found.items():
+        at = [
+            statistics.median(one[int(len(one) * part)] for one in taken) / 1e3 for part in (0.5, 0.99, 0.999)
+        ]
+        most = statistics.median(one[-1] for one in taken) / 1e3
+        title = "off" if sealing == "off" else "at work"
+        yield f"| {title} | {at[0]:.1f} | {at[1]:.1f} | {at[2]:.1f} | {most:.0f} |"
+
+
+def make_large(folder: Path, messages: Sequence[tuple[int, bytes]], count: int) -> None:
+    """Append so many events, each with a number of its own in its payload, one in ten of an aggregate and a conversation."""
+    shutil.rmtree(folder, ignore_errors=True)
+    aggregates = max(1, count // len(TYPES) // EVENTS_PER_AGGREGATE)
+    with aresbus.open(folder, durability="none", audit=False) as log:
+        for number in range(count):
+            payload = b'{"n":%d,' % number + messages[number % len(messages)][1][1:]
+            kind = TYPES[number % len(TYPES)]
+            if kind == "trade_executed":
+                trade = number // len(TYPES)
+                log.append_bytes(
+                    kind,
+                    payload,
+                    encoding="json",
+                    aggregate_id=f"order-{trade % aggregates}",
+                    correlation_id=f"talk-{trade // EVENTS_PER_CONVERSATION}",
+                )
+            else:
+                log.append_bytes(kind, payload, encoding="json", source="feed")
+        wait_until_sealed(log)
+
+
+def timed(work: Callable[[], int], repeats: int) -> tuple[float, int]:
+    """Median time in ms, and what the work counted."""
+    taken, counted = [], 0
+    for _ in range(repeats):
+        start = time.perf_counter_ns()
+        counted = work()
+        taken.append((time.perf_counter_ns() - start) / 1e6)
+    return statistics.median(taken), counted
+
+
+def opened_and_closed(folder: Path, mode: str) -> int:
+    """Open it, and close it again."""
+    with aresbus.open(folder, mode=mode, audit=False) as log:
+        return (log.last_seq or 0) + 1
+
+
+def scale(folder: Path, repeats: int) -> Iterator[str]:
+    """A table of what is asked of a large log."""
+    with aresbus.open(folder, mode="r") as log:
+        last = log.last_seq or 0
+        middle = next(log.read(after=last // 2, types="trade_executed"))
+        start_ns = next(log.read(after=last // 2)).ts_ns
+
+        def count(**query: object) -> Callable[[], int]:
+            return lambda: sum(1 for _ in log.read(**query))
+
+        rows = [
+            ("open for reading", lambda: opened_and_closed(folder, "r")),
+            ("open for writing after a clean close", lambda: opened_and_closed(folder, "rw")),
+            ("one aggregate", count(aggregate_id=middle.aggregate_id)),
+            ("one conversation", count(correlation_id=middle.correlation_id)),
+            ("one second in the middle", count(since=start_ns, until=start_ns + NS)),
+            ("a type that nobody used", count(types="nothing")),
+        ]
+        yield f"{last + 1:,} events, {len(log.stats()['segments'])} segments, {log.stats()['aggregate_count']:,} aggregates"
+        yield "| what | ms | events |"
+        yield "| --- | --- | --- |"
+        for title, work in rows:
+            taken, counted = timed(work, repeats)
+            yield f"| {title} | {taken:,.1f} | {counted:,} |"
+        taken, counted = timed(count(), 1)
+        yield f"| all of it | {taken:,.0f} | {counted:,} |"
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "what", nargs="*", default=["sizes", "appends", "scale"], metavar="sizes|appends|scale"
+    )
+    parser.add_argument("--capture", type=Path, default=CAPTURES[0].path)
+    parser.add_argument("--events", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--rounds", type=int, default=measure.MIN_ROUNDS)
+    parser.add_argument("--appends", type=int, default=50_000)
+    parser.add_argument("--pace", type=int, default=20_000)
+    given = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    print(measure.machine(ROOT, FOLDER), flush=True)
+    try:
+        if "sizes" in given.what:
+            print("", *sizes(given.capture), sep="\n", flush=True)
+        if "appends" in given.what:
+            print("", *appends(given.rounds, given.appends, given.pace), sep="\n", flush=True)
+        for events in given.events if "scale" in given.what else ():
+            make_large(FOLDER / "scale", lines_of(given.capture), events)
+            print("", *scale(FOLDER / "scale", given.rounds), sep="\n", flush=True)
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
