@@ -138,5 +138,5 @@ fn check_copy(place: &Place, segment: &Segment, copy: PathBuf, end: (u64, u64)) 
         return Ok(());
     }
     let why = format!("its records end at byte {} now, not at byte {}", walk.position.offset, end.0);
-    Err(Error::io(&segment.path(), "write once more", io::Error::other(why)))
+    Err(Error::io(segment.path(), "write once more", io::Error::other(why)))
 }

@@ -339,7 +339,7 @@ impl Survey {
             Step::End { .. } | Step::Event(_) => "the segment that follows is not the next one".to_owned(),
         };
         let why = format!("{what}, below the watermark (segment {}, byte {})", mark.segment, mark.offset);
-        Err(Error::corrupt(&segment.path(), offset, why))
+        Err(Error::corrupt(segment.path(), offset, why))
     }
 }
 

@@ -131,8 +131,7 @@ impl Backward {
             Some((segment, _)) if segment.entry.first_seq <= newest => Arc::clone(segment),
             _ => holding(&self.shelf, newest)?.ok_or(Error::Truncated { first_seq: 0 })?,
         };
-        let shelf = Arc::clone(&self.shelf);
-        let vfs = &*shelf.place.vfs;
+        let vfs = &*Arc::clone(&self.shelf.place.vfs);
         let mut walk = segment.walk_near(vfs, newest)?;
         let (start, is_worth_it) = self.window_of(&segment, &walk, newest);
         let oldest = start.max(segment.entry.first_seq).max(self.first);
@@ -224,5 +223,5 @@ fn damage(segment: &Segment, walk: &Walk, stuck: &Step) -> Error {
         },
         _ => "the records end here".to_owned(),
     };
-    Error::corrupt(&segment.path(), walk.position.offset as u64, what)
+    Error::corrupt(segment.path(), walk.position.offset as u64, what)
 }

@@ -70,7 +70,7 @@ impl Cursor {
             Less => {
                 let why =
                     "what was read up to here was lost: a later writer found that the log ends before it";
-                Err(Error::corrupt(&self.segment.path(), here.1, why))
+                Err(Error::corrupt(self.segment.path(), here.1, why))
             }
             // The follower that was not there a moment ago.
             Equal => Ok(Onward::Unknown),

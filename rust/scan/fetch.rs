@@ -38,7 +38,7 @@ fn fetch_in(segment: &Segment, mut walk: Walk, seq: u64) -> Result<StoredEvent> 
             Step::Event(_) => {}
             _ => {
                 let offset = walk.position.offset as u64;
-                return Err(Error::corrupt(&segment.path(), offset, format!("event {seq} is not there")));
+                return Err(Error::corrupt(segment.path(), offset, format!("event {seq} is not there")));
             }
         }
     }

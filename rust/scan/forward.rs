@@ -184,7 +184,7 @@ impl Forward {
                 return Ok(Progress::Nothing);
             }
             let what = fault.map_or_else(|| "the records end here".to_owned(), |fault| fault.to_string());
-            return Err(Error::corrupt(&cursor.segment.path(), offset as u64, what));
+            return Err(Error::corrupt(cursor.segment.path(), offset as u64, what));
         };
         self.skipped_before += cursor.walk.skipped_records;
         let walk = next.walk(vfs)?;

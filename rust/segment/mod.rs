@@ -173,7 +173,7 @@ impl Segment {
         };
         let sealed = Arc::clone(sealed);
         drop(body);
-        Ok(Source::Sealed(sealed.view(vfs)?))
+        Ok(Source::Sealed(Box::new(sealed.view(vfs)?)))
     }
 
     fn map_file(&self, vfs: &dyn Vfs, path: &std::path::Path) -> Result<ReadMap> {

@@ -18,7 +18,7 @@ pub enum Source {
     /// As they were appended.
     Raw(ReadMap),
     /// In blocks.
-    Sealed(SealedView),
+    Sealed(Box<SealedView>),
 }
 
 impl Source {

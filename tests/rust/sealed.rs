@@ -38,37 +38,39 @@ fn whole(events: &[StoredEvent]) -> Vec<(Vec<u8>, u32, String)> {
 
 /// Events in all the shapes that records have.
 fn append_any(log: &Log, dice: &mut Rng, count: usize) {
-    let long = "t".repeat(90);
-    let tags = [("a", ""), (long.as_str(), "ü")];
+    let outsize = "t".repeat(90);
+    let tags = [("a", ""), (outsize.as_str(), "ü")];
     for _ in 0..count {
         let uuid = format!("018f3c9e-{:04x}-7abc-8def-0123456789ab", dice.u16(..9));
         let given = format!("{:08x}-1111-4abc-8def-0123456789ab", dice.u32(..));
         let aggregate = format!("agg-{}", dice.u8(..30));
         let known = log.last_seq().unwrap().map(|seq| seq.saturating_sub(dice.u64(..9)));
-        let cause = known.map(|seq| _core_id(log, seq));
+        let cause = known.map(|seq| id_of(log, seq));
         let payload = vec![b'"'; dice.usize(..200)];
         let event = NewEvent {
             event_id: [None, None, None, Some(given.as_str())][dice.usize(..4)].filter(|_| dice.u8(..9) > 0),
             aggregate_id: [None, Some(aggregate.as_str()), Some(uuid.as_str())][dice.usize(..3)],
             correlation_id: [None, Some("talk"), Some(uuid.as_str())][dice.usize(..3)],
             causation_id: cause.as_deref().filter(|_| dice.bool()),
-            source: ["", "desk", &long][dice.usize(..3)],
+            source: ["", "desk", &outsize][dice.usize(..3)],
             schema_version: [None, Some("1.2.0")][dice.usize(..2)],
             event_time_ns: dice.bool().then(|| dice.i64(..)),
             tags: [&[][..], &[("a", "b")], &tags[..]][dice.usize(..3)],
             lossy: dice.bool(),
-            ..NewEvent::new(["order", "trade", &long][dice.usize(..3)], &payload, Codec::Bytes)
+            ..NewEvent::new(["order", "trade", &outsize][dice.usize(..3)], &payload, Codec::Bytes)
         };
         match dice.u8(..12) {
             0 => {
-                drop(log.append_many(&[event, NewEvent { event_id: None, ..event }], Patience::Wait).unwrap())
+                drop(
+                    log.append_many(&[event, NewEvent { event_id: None, ..event }], Patience::Wait).unwrap(),
+                );
             }
             _ => drop(log.append(&event, Patience::Wait).unwrap()),
         }
     }
 }
 
-fn _core_id(log: &Log, seq: u64) -> String {
+fn id_of(log: &Log, seq: u64) -> String {
     let query = Query { after: seq.checked_sub(1), up_to: Some(seq), ..Query::default() };
     read_all(log, query)[0].view().unwrap().event_id.to_string()
 }

@@ -70,7 +70,7 @@ struct Decoder<'a> {
     seen: Seen,
 }
 
-impl<'a> Decoder<'a> {
+impl Decoder<'_> {
     /// The next record, within `limit` bytes of all records.
     fn record(&mut self, limit: usize) -> Option<()> {
         let room = limit.checked_sub(self.records.len())?;

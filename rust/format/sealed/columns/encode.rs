@@ -81,7 +81,7 @@ impl<'a> Parts<'a> {
         let flags = u16::from_le_bytes(fields.array()?);
         let payload_bytes = usize::try_from(u32::from_le_bytes(fields.array()?)).ok()?;
         let [event, aggregate, correlation, causation] = forms_of(forms);
-        let mut ids = [&record[..0]; 4];
+        let mut ids = [record.get(..0)?; 4];
         ids[0] = fields.id(event)?;
         ids[1] = fields.id(aggregate)?;
         let source = take_number(&mut fields, flags & FLAG_SOURCE != 0)?;
@@ -190,26 +190,24 @@ impl<'a> Encoder<'a> {
     }
 
     fn put_reference(&mut self, uuid: [u8; 16]) {
-        match self.seen.distance(&uuid) {
-            Some(distance) => put(&mut self.columns.reference, distance as u64),
-            None => {
-                put(&mut self.columns.reference, 0);
-                self.columns.ids.extend_from_slice(&uuid);
-                self.seen.add(uuid);
-            }
+        if let Some(distance) = self.seen.distance(&uuid) {
+            put(&mut self.columns.reference, distance as u64);
+        } else {
+            put(&mut self.columns.reference, 0);
+            self.columns.ids.extend_from_slice(&uuid);
+            self.seen.add(uuid);
         }
     }
 
     fn put_aggregate(&mut self, id: &'a [u8], parts: &Parts<'a>) {
         let next = self.aggregates.len() as u64 + 1;
         let now = Standing { seq: parts.seq, version: parts.version };
-        let (number, before) = match self.aggregates.get_mut(id) {
-            Some((number, standing)) => (*number, Some(std::mem::replace(standing, now))),
-            None => {
-                self.aggregates.insert(id, (next, now));
-                self.columns.aggregate_ids.extend_from_slice(id);
-                (0, None)
-            }
+        let (number, before) = if let Some((number, standing)) = self.aggregates.get_mut(id) {
+            (*number, Some(std::mem::replace(standing, now)))
+        } else {
+            self.aggregates.insert(id, (next, now));
+            self.columns.aggregate_ids.extend_from_slice(id);
+            (0, None)
         };
         put(&mut self.columns.aggregate, number);
         if before.is_some_and(|before| {
