@@ -17,5 +17,6 @@ pub mod meta;
 pub mod ram;
 pub mod records;
 pub mod seal;
+pub mod sealed;
 pub mod segment_head;
 pub mod snapshot;

@@ -21,10 +21,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use _core::config::Compression;
+use _core::format::sealed::block::Packer;
 use _core::format::{
     Codec, IdView, Identity, NewEvent, RecordPlan, dictionary_record, dictionary_record_bytes,
 };
-use decoders::{log, meta, records, segment_head, snapshot};
+use decoders::{log, meta, records, sealed, segment_head, snapshot};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
@@ -61,6 +63,11 @@ fn every_kept_input_still_passes_as_a_segment_head() {
 #[test]
 fn every_kept_input_still_passes_as_a_snapshot() {
     replay("snapshot", snapshot::run);
+}
+
+#[test]
+fn every_kept_input_still_passes_as_a_sealed_segment() {
+    replay("sealed", sealed::run);
 }
 
 #[test]
@@ -116,6 +123,18 @@ fn make_seeds() {
     let snapshot = golden("closed/snapshots/22d2ae0d6844b8f46bd0ac5dd4b18c10-0000000000000005.snap");
     keep("snapshot", "sealed", &[&[0b11, 0], &snapshot]);
     keep("snapshot", "raw", &[&[0, 0], &snapshot]);
+    for (log, number, first_seq) in [("closed", 1, 0), ("died", 1, 0)] {
+        let file = golden(&format!("{log}/segments/{number:016}.log"));
+        let end = file.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let records = &file[12_288..end.next_multiple_of(8)];
+        for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+            let (stored, form, packed) =
+                Packer::new(compression).unwrap().pack(records, first_seq, u32::from(file[12])).unwrap();
+            let sizes = [records.len().div_ceil(64) as u8, (packed / 64) as u8, (packed % 64) as u8];
+            let name = format!("{log}-{compression:?}").to_lowercase();
+            keep("sealed", &name, &[&[1, form.code()], &sizes, &stored]);
+        }
+    }
     for base in 0..4 {
         keep("log", &format!("base-{base}"), &[&[0, base, 0b1111]]);
         keep("log", &format!("base-{base}-marked"), &[&[0b10, base, 0b1_1111]]);
