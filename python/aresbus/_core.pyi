@@ -341,10 +341,17 @@ class Log:
         """Sync, leave the clean mark, release lock and threads. Idempotent. Raises LogPoisonedError."""
     def _on_commit(self, callback: Callable[[], object] | None) -> None:
         """Call ``callback()`` after each append through this handle, in the appending thread."""
-    def _write_snapshot(self, aggregate_id: str, seq: int, payload: bytes) -> None:
-        """Store a snapshot atomically (checksummed, replace-and-rename); durable on return."""
-    def _read_snapshots(self, aggregate_id: str) -> list[tuple[int, bytes | None]]:
-        """Stored snapshots of one aggregate, newest first; None for one that is damaged."""
+    def _write_snapshot(self, aggregate_id: str, seq: int, payload: bytes, kept: int) -> None:
+        """Store a snapshot atomically (checksummed, replace-and-rename); durable on return.
+
+        Then all but the ``kept`` newest of the aggregate go, but never this one.
+        """
+    def _snapshots(self, aggregate_id: str | None) -> list[tuple[int, str]]:
+        """Position and file name of the snapshots of one aggregate, or of all; the newest of each first."""
+    def _read_snapshot(self, file_name: str) -> tuple[str, bytes] | None:
+        """Aggregate and payload of the snapshot in a file; None where it is damaged. Raises FileNotFoundError."""
+    def _drop_snapshots(self, file_names: list[str]) -> None:
+        """Drop the snapshots in these files; durable on return."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

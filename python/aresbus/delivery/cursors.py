@@ -13,7 +13,7 @@ from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
-from aresbus.places import Anchor, anchor_at, end_of
+from aresbus.places import Anchor, anchor_at, end_of, stands
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
 from aresbus.subscriptions.checkpoints import SubscriptionLog
@@ -77,14 +77,9 @@ def _recall(subscription: Subscription, log: Log, start: int, *, is_default: boo
             memory.advance(anchor_at(log, at) or BEFORE_THE_FIRST)
             memory.sync()
         return start
-    if _still_stands(log, checkpoint):
+    if stands(log, checkpoint):
         return checkpoint.seq + 1
     return rewind(subscription, log, checkpoint)
-
-
-def _still_stands(log: Log, checkpoint: Anchor) -> bool:
-    """Whether the event of the checkpoint is where it was. One that is no longer kept is taken at its word."""
-    return checkpoint.seq < log.first_seq or anchor_at(log, checkpoint.seq) == checkpoint
 
 
 def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:
