@@ -92,7 +92,6 @@ if TYPE_CHECKING:
     from aresbus.schema import EventVersionManager, Schema
     from aresbus.snapshot_acts import (
         CheckedSnapshot,
-        SnapshotVerdict,
         check_snapshots,
         drop_snapshots,
         list_snapshots,
@@ -169,7 +168,6 @@ __all__ = [
     "SchemaConflictError",
     "SchemaError",
     "SnapshotPolicy",
-    "SnapshotVerdict",
     "SqliteProjectionStore",
     "StatusEndpoint",
     "StorageError",
@@ -278,7 +276,6 @@ _HOMES = {
     "schema": ("EventVersionManager", "Schema"),
     "snapshot_acts": (
         "CheckedSnapshot",
-        "SnapshotVerdict",
         "check_snapshots",
         "drop_snapshots",
         "list_snapshots",

@@ -344,7 +344,7 @@ class Log:
     def _write_snapshot(self, aggregate_id: str, seq: int, payload: bytes, kept: int) -> None:
         """Store a snapshot atomically (checksummed, replace-and-rename); durable on return.
 
-        Then all but the ``kept`` newest of the aggregate go, but never this one.
+        Then all but the ``kept`` newest of the aggregate go.
         """
     def _snapshots(self, aggregate_id: str | None) -> list[tuple[int, str]]:
         """Position and file name of the snapshots of one aggregate, or of all; the newest of each first."""

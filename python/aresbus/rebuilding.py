@@ -201,7 +201,9 @@ def _complete(log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: i
     after = None if base is None else base.snapshot.sequence_number
     first_seq = log.first_seq
     read = partial(log.read, up_to=up_to, aggregate_id=aggregate_id)
-    if after is not None and (after + 1 >= first_seq or after == up_to):
+    if after is not None and after == up_to:
+        return ()
+    if after is not None and after + 1 >= first_seq:
         return read(after=after)
     events = read()
     first = next(events, None)

@@ -39,10 +39,6 @@ __all__ = [
 SnapshotVerdict: TypeAlias = Literal[
     "sound", "differs", "damaged", "displaced", "outdated", "unprovable", "unchecked", "listed"
 ]
-"""``sound``: folding from the first event gives this very state. ``differs``: it gives another one. ``damaged``: unreadable or
-altered. ``displaced``: its event is no longer the one at its place. ``outdated``: made by other reducers, or versions of
-them or of schemas. ``unprovable``: events that it holds are no longer kept. ``unchecked``: nobody here can fold it.
-``listed``: intact, and not compared."""
 Judge: TypeAlias = Callable[[StoredSnapshot], tuple[SnapshotVerdict, str]]
 """Verdict and reason of a snapshot that is intact and stands where it should."""
 FAULTS = frozenset({"differs", "damaged", "displaced"})
@@ -63,6 +59,10 @@ class CheckedSnapshot:
     aggregate_version: int | None
     taken: datetime | None
     verdict: SnapshotVerdict
+    """``sound``: folding from the first event gives this very state. ``differs``: it gives another one. ``damaged``: it is
+    unreadable or altered. ``displaced``: its event is no longer the one at its place. ``outdated``: it was made by other
+    reducers, or other versions of them or of schemas. ``unprovable``: events that it holds are no longer kept.
+    ``unchecked``: nobody here can fold it. ``listed``: it is intact, and was not compared."""
     reason: str
     """"" where there is nothing to add."""
 

@@ -23,8 +23,8 @@ pub struct Snapshots {
 }
 
 impl Log {
-    /// Stores a snapshot, whole or not at all, then drops all but the `kept` newest of its aggregate, but never this one;
-    /// durable on return.
+    /// Stores a snapshot, whole or not at all, then drops all but the `kept` newest of its aggregate; durable on
+    /// return.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::DiskFull`], [`Error::Io`].
@@ -44,7 +44,7 @@ impl Log {
                 if let Err(at) = seqs.binary_search(&seq) {
                     seqs.insert(at, seq);
                 }
-                let old: Vec<_> = seqs.iter().rev().skip(kept).copied().filter(|&one| one != seq).collect();
+                let old: Vec<_> = seqs.iter().rev().skip(kept).copied().collect();
                 seqs.retain(|one| !old.contains(one));
                 old
             });
