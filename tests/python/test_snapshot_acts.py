@@ -121,7 +121,9 @@ def test_those_of_aggregate_classes_are_checked_with_the_class(log):
     name = "Order(o-1)"
     assert set(verdicts(check_snapshots(log, aggregate_id=name)).values()) == {"unchecked"}
     assert set(verdicts(check_snapshots(log, aggregates=[Order], aggregate_id=name)).values()) == {"sound"}
-    tampered(log, name, state_data={**stored_snapshots(log, name)[0].snapshot.state_data, "open_quantity": 99})
+    tampered(
+        log, name, state_data={**stored_snapshots(log, name)[0].snapshot.state_data, "open_quantity": 99}
+    )
     assert verdicts(check_snapshots(log, aggregates=[Order], aggregate_id=name))[name, 11] == "differs"
 
 
@@ -133,7 +135,9 @@ def test_a_repository_takes_them_by_hand_by_time_and_when_a_predicate_holds(tmp_
         by_hand.execute("o-1", lambda order: order.place(10))
         taken = by_hand.take_snapshot("o-1")
         assert (taken.sequence_number, by_hand.take_snapshot("o-1")) == (0, taken)
-        policy = SnapshotPolicy(every_seconds=10, when=lambda state, event: state["open_quantity"] == 3, kept=9)
+        policy = SnapshotPolicy(
+            every_seconds=10, when=lambda state, event: state["open_quantity"] == 3, kept=9
+        )
         orders = Repository(log, Order, snapshot_policy=policy)
         seqs = lambda: [seq for seq, _ in log._snapshots("Order(o-1)")]  # noqa: E731
         for seconds, quantity, expected in (
