@@ -339,19 +339,12 @@ class Log:
     def stats(self) -> LogStats: ...
     def close(self) -> None:
         """Sync, leave the clean mark, release lock and threads. Idempotent. Raises LogPoisonedError."""
-    def _on_commit(self, callback: Callable[[], object] | None) -> None:
-        """Call ``callback()`` after each append through this handle, in the appending thread."""
-    def _write_snapshot(self, aggregate_id: str, seq: int, payload: bytes, kept: int) -> None:
-        """Store a snapshot atomically (checksummed, replace-and-rename); durable on return.
-
-        Then all but the ``kept`` newest of the aggregate go.
-        """
-    def _snapshots(self, aggregate_id: str | None) -> list[tuple[int, str]]:
-        """Position and file name of the snapshots of one aggregate, or of all; the newest of each first."""
-    def _read_snapshot(self, file_name: str) -> tuple[str, bytes] | None:
-        """Aggregate and payload of the snapshot in a file; None where it is damaged. Raises FileNotFoundError."""
-    def _drop_snapshots(self, file_names: list[str]) -> None:
-        """Drop the snapshots in these files; durable on return."""
+    # What the layers above are given beside: each says in Rust what it does.
+    def _on_commit(self, callback: Callable[[], object] | None) -> None: ...
+    def _write_snapshot(self, aggregate_id: str, seq: int, payload: bytes, kept: int) -> None: ...
+    def _snapshots(self, aggregate_id: str | None) -> list[tuple[int, str]]: ...
+    def _read_snapshot(self, file_name: str) -> tuple[str, bytes] | None: ...
+    def _drop_snapshots(self, file_names: list[str]) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
