@@ -136,6 +136,8 @@ fn by_hash(names: Vec<SnapshotName>) -> BTreeMap<u128, Vec<u64>> {
     for name in names {
         known.entry(name.hash).or_default().push(name.seq);
     }
-    known.values_mut().for_each(|seqs| seqs.sort_unstable());
+    for seqs in known.values_mut() {
+        seqs.sort_unstable();
+    }
     known
 }

@@ -199,7 +199,7 @@ fn assert_closed(log: &Log) {
     let made = uuid::Uuid::parse_str(&last.event_id.to_string()).unwrap();
     assert_eq!((made.get_version_num(), last.is_caller_id), (7, false));
     assert_eq!((last.payload, last.fixed.ts_ns), (&br#"{"day":"next"}"#[..], EVENING_NS + HALF_HOUR_NS));
-    assert_eq!(read_snapshots(&log, ORDER), [(5, Some(b"the state of order 17".to_vec()))]);
+    assert_eq!(read_snapshots(log, ORDER), [(5, Some(b"the state of order 17".to_vec()))]);
 }
 
 #[test]

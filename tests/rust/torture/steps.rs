@@ -21,7 +21,8 @@ const EINTR: i32 = 4;
 const ENOSPC: i32 = 28;
 const DAY_NS: i64 = 86_400_000_000_000;
 const AGGREGATES: usize = 5;
-const KEPT_SNAPSHOTS: usize = 2;
+/// One, so that a removal before the newer one is durable leaves none.
+const KEPT_SNAPSHOTS: usize = 1;
 /// What fits a segment in any case.
 const LARGEST_BYTES: usize = 45_000;
 

@@ -268,7 +268,9 @@ impl World {
 
     fn judge_snapshots(&self, log: &Log) {
         for name in log.snapshots(None).unwrap() {
-            let (key, payload) = log.read_snapshot(name).unwrap().expect("a crash left half a snapshot");
+            let Some((key, payload)) = log.read_snapshot(name).unwrap() else {
+                panic!("a crash left half a snapshot: {name}");
+            };
             let offered = self.model.offered.get(&(key.clone(), name.seq));
             assert_eq!(offered, Some(&payload), "snapshot of {key} at {}: offered and served", name.seq);
         }
