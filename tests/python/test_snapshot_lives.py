@@ -4,6 +4,7 @@ The expected states come from a plain list. A kill is a copy of the directory of
 lying disk keeps newer snapshots than events, whose positions are then used again.
 """
 
+import asyncio
 import shutil
 import tempfile
 from pathlib import Path
@@ -190,7 +191,7 @@ class Life:
                     assert rebuilt.base is None or rebuilt.base.snapshot.sequence_number <= seq
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=4, max_size=14))
 @example([("publish", 0, 5), ("lying disk", 0, 4), ("publish", 0, 5), ("by hand", 0), ("publish", 0, 1)])
 @example(
@@ -208,7 +209,7 @@ def test_a_state_is_what_its_events_make_it(life):
         await living.bus.stop()
 
     with tempfile.TemporaryDirectory() as folder:
-        run(act(folder))
+        asyncio.run(act(folder))
 
 
 def test_the_life_notices_what_it_is_there_for(tmp_path, monkeypatch):
