@@ -1,13 +1,12 @@
 """The compiled engine: log, events, receipts. This file is its documentation.
 
-Threads: every method may be called from any thread. Whatever can touch the disk runs without the
-GIL. Memory: every ``bytes``, event and receipt owns its own copy; nothing points into a mapping.
-Durability on return is stated per method; where nothing is said, the call writes nothing.
-
-Any call on a closed handle raises :class:`aresbus.LogClosedError`.
+Threads: every method may be called from any thread. Whatever can touch the disk runs without the GIL. Memory: every
+``bytes``, event and receipt owns its own copy; nothing points into a mapping. Durability on return is stated per
+method; where nothing is said, the call writes nothing. Any call on a closed handle raises LogClosedError.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import Field
 from os import PathLike
 from types import TracebackType
@@ -33,14 +32,11 @@ MAX_ID_BYTES: int
 
 @final
 class Expected:
-    """What an append expects of its aggregate; an ``int`` stands for an exact version."""
+    """What an append expects of its aggregate: no check (the default), no event, at least one; an ``int``: that version."""
 
     ANY: ClassVar[Expected]
-    """No check (the default)."""
     NONE: ClassVar[Expected]
-    """The aggregate has no event yet."""
     EXISTS: ClassVar[Expected]
-    """The aggregate has at least one event."""
 
 @final
 class Receipt:
@@ -66,8 +62,7 @@ class Receipt:
 class Event:
     """One event: made by a user, published live, or read from a log. Behaves as a dataclass.
 
-    Equality by ``event_type``, ``data`` and ``metadata``; not hashable; picklable; copyable;
-    subclasses and weak references work. The three fields may be assigned.
+    Equality by its three fields, which may be assigned; not hashable; picklable; copyable; subclasses and weak references work.
     """
 
     __match_args__ = ("event_type", "data", "metadata")
@@ -141,14 +136,11 @@ class Event:
     def _presented(
         self, data: Any, schema_version: str, part: int | None, event_type: str | None = None
     ) -> Event:
-        """A new event with every stored fact of this one, and other data, schema version and type (None keeps
-        it); ``part`` is its number where the stored event is split. Raises ValueError if never stored.
-        """
+        """A new event with the stored facts of this one and other data; None keeps the type. ValueError if never stored."""
     @property
     def is_replay(self) -> bool:
         """The event reached its handler through a replay."""
-    def _set_replay(self) -> None:
-        """Say that the event reaches its handler through a replay: :attr:`is_replay` from now on."""
+    def _set_replay(self) -> None: ...
     def _set_status(self, status: Any) -> None:
         """The bus's view of the delivery; becomes ``metadata.status`` (also of metadata not made yet)."""
     def _status(self) -> Any: ...
@@ -178,17 +170,32 @@ class ManualClock:
     def advance_ns(self, ns: int) -> None: ...
 
 @disjoint_base
+class Histogram:
+    """Latencies in log-linear buckets, eight for each power of two, up to now by ``clock`` or the real one. Any thread."""
+
+    def __new__(cls, clock: ManualClock | None = None) -> Self: ...
+    def record(self, ns: int) -> None:
+        """Count one latency; a negative one (a clock that stepped) counts as 0. OverflowError beyond 64 bits."""
+    def record_since(self, event: Event) -> None:
+        """Count the time from the event's append to now; of an event that was never stored nothing."""
+    @property
+    def total_ns(self) -> int: ...
+    @property
+    def max_ns(self) -> int: ...
+    def buckets(self) -> list[tuple[int, int]]:
+        """Upper end in ns, inclusive, and count of each bucket that counted something, ascending."""
+
+@disjoint_base
 class Log:
     """A durable log of events: one directory, one order. Context manager; closing is idempotent.
 
-    ``path=None`` keeps everything in anonymous memory: the same engine, nothing on disk, the
-    oldest segments dropped beyond ``memory_bytes``; every durability mode then returns at once.
+    ``path=None`` keeps everything in anonymous memory: the same engine, nothing on disk, the oldest segments dropped
+    beyond ``memory_bytes``; every durability mode then returns at once.
 
-    mode "rw": the one writer. Raises LogLockedError (with the holder's pid) while another handle,
-    in this or another process, has the log open for writing. Recovers what a crash left; see
-    :attr:`recovery`. mode "r": any number of readers; writes nothing, a missing log is FileNotFoundError.
-    Raises also CorruptionError, FormatVersionError, DiskFullError, StorageError (errno as of the OS;
-    network file systems, btrfs, zfs unless ``force_filesystem``), ConfigError.
+    mode "rw": the one writer. Raises LogLockedError (with the holder's pid) while another handle, in any process, has
+    the log open for writing. Recovers what a crash left; see :attr:`recovery`. mode "r": any number of readers; writes
+    nothing, a missing log is FileNotFoundError. Raises also CorruptionError, FormatVersionError, DiskFullError,
+    StorageError (also on network file systems, btrfs, zfs unless ``force_filesystem``), ConfigError.
     """
 
     def __new__(
@@ -222,9 +229,8 @@ class Log:
     ) -> Receipt:
         """Append one event; its data is encoded as orjson would write it.
 
-        Committed on return (survives the death of this process); under ``group`` and ``always``
-        also durable. Raises EncodeError, LimitError, VersionConflictError, DiskFullError,
-        LogPoisonedError (``committed`` says whether the event stands), LogClosedError.
+        Committed on return (survives the death of this process); under ``group`` and ``always`` also durable. Raises
+        EncodeError, LimitError, VersionConflictError, DiskFullError, LogPoisonedError (``committed``), LogClosedError.
         """
     def append_bytes(
         self,
@@ -259,11 +265,10 @@ class Log:
     ) -> list[Receipt]:
         """Append all or nothing: ``(event_type, data)`` pairs, or mappings with the keywords of append.
 
-        The keywords here are defaults for all. ``expected``: what these aggregates, written by the batch or
-        not, must be at before its first event; an event's own ``expected_version`` is held against what the
-        events before it leave. VersionConflictError lists every check that fails in ``conflicts``, those of
-        ``expected`` first; LimitError if the batch does not fit one segment; then nothing is written. An
-        empty iterable appends nothing; ``expected`` is checked all the same.
+        The keywords here are defaults for all. ``expected``: what these aggregates, written by the batch or not, must be
+        at before its first event; an event's own ``expected_version`` is held against what the events before it leave.
+        VersionConflictError lists every check that fails in ``conflicts``, those of ``expected`` first; LimitError if the
+        batch does not fit one segment; then nothing is written. Of an empty iterable too ``expected`` is checked.
         """
     def _publish(
         self,
@@ -279,10 +284,9 @@ class Log:
         schema_version: str | None,
         expected_version: Expected | int,
         schema_valid: bool | None,
+        speaks_for: ContextVar[Any] | None = None,
     ) -> Event:
-        """The bus's append: commits without waiting for durability and returns the live event, whose ``data``
-        is the very object given if it holds only exact JSON types, else decoded from the stored bytes.
-        """
+        """The bus's append: commits, waits for no sync; the live event's ``data`` is that given if it is exact JSON."""
     def read(
         self,
         after: int | None = None,
@@ -303,14 +307,12 @@ class Log:
         """Events committed so far that match. ``after`` is exclusive, ``up_to`` inclusive; ``since``
         inclusive, ``until`` exclusive: aware datetimes or ns since 1970 (naive datetimes: ValueError).
 
-        ``types``: one text or several. One that ends in ``*`` stands for every type that begins with what is
-        before it ("order_*"; "*" alone is every type); a type whose own name ends so is among them.
-        ``source=""``: events that name none. ``tags``: all of them must be there, with these values.
-        ``direction="backward"``: the newest event first, ``limit`` counts from there; ``after`` and ``up_to``
-        mean the same events as forward, and what is committed after the call is not part of it.
-
-        A reader that reached damage below the watermark raises CorruptionError. TruncatedError
-        where ``after`` lies before the oldest event still kept.
+        ``types``: one text or several. One that ends in ``*`` stands for every type that begins with what is before it
+        ("order_*"; "*" alone is every type); a type whose own name ends so is among them. ``source=""``: events that
+        name none. ``tags``: all of them must be there, with these values. ``direction="backward"``: the newest event
+        first, ``limit`` counts from there; ``after`` and ``up_to`` mean the same events as forward, and what is
+        committed after the call is not part of it. Raises CorruptionError where damage lies below the watermark,
+        TruncatedError where ``after`` lies before the oldest event still kept.
         """
     def follow(
         self,
@@ -323,9 +325,7 @@ class Log:
         tags: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> EventIterator:
-        """As :meth:`read`, forward, but at the end waits for the next event: across segments, the writer's
-        death and the next writer. Ends after ``timeout`` seconds without a match; None waits for ever.
-        """
+        """As :meth:`read`, forward, but at the end waits for more, by whatever writer, ``timeout`` seconds; None: for ever."""
     def wait(self, after: int | None, timeout: float | None = None) -> bool:
         """Block, GIL released, until an event beyond ``after`` is committed (True) or time is up (False)."""
     def wait_durable(self, seq: int, timeout: float | None = None) -> bool:
@@ -380,6 +380,11 @@ class Log:
 def verify(path: str | PathLike[str]) -> VerifyResult:
     """Verify a log without opening it: also one that :class:`Log` refuses. FileNotFoundError if there is none."""
 
+def inherit(
+    handled: Any, correlation_id: str | None, causation_id: str | None
+) -> tuple[str | None, str | None]:
+    """Ids of an event published under ``handled``, given ones kept: its conversation, or one that begins with it; as cause it."""
+
 def install(
     *,
     event_types: dict[str, Any],
@@ -389,12 +394,7 @@ def install(
     default_metadata: Callable[[], Any],
     pending: Any,
 ) -> None:
-    """Hand the engine what Python owns: the type registry (text → object; kept by reference, so later
-    registrations show), and how metadata and dicts are made. Called once by aresbus.events.
-    """
+    """Hand the engine what Python owns: the registry of types, kept by reference, and how metadata and dicts are made."""
 
-def _forget_after_fork() -> None:
-    """In a forked child: close descriptors without unlocking; every inherited handle becomes closed."""
-
-def _restore_event(cls: type[Event], facts: dict[str, Any] | None, /) -> Event:
-    """What a pickled event calls to be made again; its state follows."""
+def _forget_after_fork() -> None: ...
+def _restore_event(cls: type[Event], facts: dict[str, Any] | None, /) -> Event: ...

@@ -17,7 +17,6 @@ from aresbus import correlation, tracing
 from aresbus._core import Durability, Event, Expected
 from aresbus.aggregates import Aggregate
 from aresbus.config import get_event_bus_config
-from aresbus.correlation import handled_event, inherit
 from aresbus.errors import ConfigError, EncodeError, LimitError, SchemaError, VersionConflictError
 from aresbus.events import EventSnapshot, event_type_of
 from aresbus.foreign import ForeignStore
@@ -84,14 +83,13 @@ class EnhancedEventBus(SubscribableBus):
         """
         pressure = self._delivery.pressure
         try:
-            known = _known_type(event_type)
-            _check_durability(durability)
+            known = event_type_of(event_type)
+            if known is None:
+                raise unknown_type(event_type)  # noqa: TRY301 - one way for all that is refused
+            if durability is not None:
+                _check_durability(durability)
             if self._delivery.roster.blocking:
                 pressure.refuse_feeding_itself()
-            if self.config.correlation_tracking:
-                handled = handled_event.get()
-                if handled is not None:
-                    correlation_id, causation_id = inherit(handled, correlation_id, causation_id)
             if schema_version is None:
                 schema_version = self.version_manager.current_versions.get(known)
             is_valid = self._checked(known, data, schema_version) if self.config.schema_validation else None
@@ -107,7 +105,7 @@ class EnhancedEventBus(SubscribableBus):
                 log = self._open()
             event = log._publish(  # noqa: SLF001 - the engine's door for the bus
                 known, data, source, correlation_id, causation_id, aggregate_id, tags,
-                event_id, event_time_ns, schema_version, expected_version, is_valid,
+                event_id, event_time_ns, schema_version, expected_version, is_valid, self._speaks_for,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - raised when it is awaited
             return self._refused(event_type, error)
@@ -267,15 +265,8 @@ class EnhancedEventBus(SubscribableBus):
         return await asyncio.to_thread(tracing.trace, await self._opened(), correlation_id)
 
 
-def _known_type(event_type: Any) -> str:
-    known = event_type_of(event_type)
-    if known is None:
-        raise unknown_type(event_type)
-    return known
-
-
 def _check_durability(durability: Any) -> None:
-    if durability is not None and durability not in DURABILITIES:
+    if durability not in DURABILITIES:
         raise ValueError(f"durability: got {durability!r}, takes {', '.join(DURABILITIES)}")
 
 

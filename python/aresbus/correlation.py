@@ -1,6 +1,6 @@
 """Which conversation and which cause this code speaks for, so that what is published meanwhile knows both.
 
-Owns one context variable and who sets it for whom. Knows no bus and no log. Invariants: the variable follows tasks and
+Owns one context variable and who sets it for whom; what is inherited is the engine's rule (`inherit`). Knows no bus and no log. Invariants: the variable follows tasks and
 threads as contextvars do; the innermost setting holds, so a handler speaks for its event whatever surrounds the bus; an
 id that the publisher gives is never replaced.
 """
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from uuid import uuid4
 
-from aresbus._core import MAX_ID_BYTES, Event
+from aresbus._core import MAX_ID_BYTES, Event, inherit
 from aresbus.errors import LimitError
 
 __all__ = ["Conversation", "correlate", "handled_event", "inherit"]
@@ -28,18 +28,6 @@ class Conversation:
 
 handled_event: ContextVar[Event | Conversation | None] = ContextVar("aresbus_handled_event", default=None)
 """The event whose handler runs in this context, or the conversation opened there since; None outside of both."""
-
-
-def inherit(
-    handled: Event | Conversation, correlation_id: str | None, causation_id: str | None
-) -> tuple[str | None, str | None]:
-    """Correlation and causation id of an event published under ``handled``; ids that are given stay.
-
-    The conversation is the handled event's, or begins with it; the cause is the handled event.
-    """
-    if correlation_id is None:
-        correlation_id = handled.correlation_id or handled.event_id
-    return correlation_id, handled.event_id if causation_id is None else causation_id
 
 
 @contextmanager

@@ -290,7 +290,7 @@ class UpcastError(SchemaError):
 class HandlerError(AresbusError):
     """A handler failed on every try; ``__cause__`` is its last exception. The delivery is parked.
 
-    In a replay there is one try and nothing is parked: the replay stops behind the event.
+    As ``last_error`` also that a subscription stands still before an event, until its ``resume()``. In a replay there is one try and nothing is parked: the replay stops behind the event.
     """
 
     code = "AB0017"

@@ -105,6 +105,12 @@ def _of_subscriptions(name: str, kind: Literal["counter", "gauge"], meaning: str
     return Figure(name, kind, "", meaning, samples)
 
 
+def _halted(reading: Reading) -> list[Sample]:
+    return [
+        (labels, int(one["halted"] is not None)) for labels, one in _labelled(reading.status["subscriptions"])
+    ]
+
+
 def _labelled(subscriptions: Iterable[dict[str, Any]]) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
     """Each with its labels; of several with one type and name, as of lambdas, the second gets ``#2``."""
     seen: Counter[tuple[str, str]] = Counter()
@@ -157,6 +163,9 @@ FIGURES: tuple[Figure, ...] = (
     _of_subscriptions("subscription_delivered", "counter", "Deliveries its handler took", "delivered"),
     _of_subscriptions("subscription_retried", "counter", "Tries after a failed one", "retried"),
     _of_subscriptions("subscription_parked", "counter", "Deliveries set aside", "parked"),
+    Figure(
+        "subscription_halted", "gauge", "", "1 while a subscription stands still until it is resumed", _halted
+    ),
     _of_log("appended_events", "counter", "", "Events appended to the log", lambda log: log["appended"]),
     _of_log("appended_bytes", "counter", "bytes", "Bytes of records", lambda log: log["appended_bytes"]),
     _of_log("syncs", "counter", "", "Syncs to disk", lambda log: log["sync_count"]),

@@ -5,10 +5,12 @@ store did not take; both events share one metadata, so that the store's position
 """
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from aresbus._core import Event, Expected, Log
 from aresbus.clock import Clock
+from aresbus.correlation import inherit
 from aresbus.delivery import Delivery
 from aresbus.errors import StorageError
 from aresbus.events import DEFAULT_VERSION, EventMetadata, datetime_of_ns, new_event_id, plain_json
@@ -21,9 +23,17 @@ __all__ = ["ForeignStore"]
 class ForeignStore:
     """The user's store as one bus uses it."""
 
-    def __init__(self, store: IEventStore, delivery: Delivery, counters: Counters, clock: Clock) -> None:
-        """Deliver through ``delivery``, which works on a log in memory."""
+    def __init__(
+        self,
+        store: IEventStore,
+        delivery: Delivery,
+        counters: Counters,
+        clock: Clock,
+        speaks_for: ContextVar[Any] | None,
+    ) -> None:
+        """Deliver through ``delivery``, which works on a log in memory; ``speaks_for`` holds what ids are inherited from."""
         self._store, self._delivery, self._counters, self._clock = store, delivery, counters, clock
+        self._speaks_for = speaks_for
 
     def accept(  # noqa: PLR0917 - in the order of publish
         self,
@@ -43,6 +53,9 @@ class ForeignStore:
         if expected_version is not Expected.ANY:
             raise ValueError("expected_version needs a store of aresbus: IEventStore checks no versions")
         plain_json(data)
+        handled = None if self._speaks_for is None else self._speaks_for.get()
+        if handled is not None:
+            correlation_id, causation_id = inherit(handled, correlation_id, causation_id)
         metadata = EventMetadata(
             event_id=event_id or new_event_id(),
             schema_version=schema_version or DEFAULT_VERSION,

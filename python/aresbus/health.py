@@ -235,18 +235,18 @@ class Health:
         return HealthCheck("unhealthy", "run() has ended, and nothing is delivered")
 
     def _check_handlers(self, signs: Signs) -> HealthCheck:
-        halted = [
-            f"{one.name} ({one.halted_for})" for one in signs.subscriptions if one.halted_for is not None
-        ]
-        if halted:
-            return HealthCheck(
-                "degraded", f"halted until somebody resumes them: {_named(halted)}", len(halted), 0
-            )
         names = {
             (one.key, one.busy_with): one.name for one in signs.subscriptions if one.busy_with is not None
         }
         lasting = self._busy.update(names, signs.moment.monotonic)
-        return _judge_lasting(names, lasting, self.limits.busy_seconds, "is busy with one event")
+        busy = _judge_lasting(names, lasting, self.limits.busy_seconds, "is busy with one event")
+        halted = [
+            f"{one.name} ({one.halted_for})" for one in signs.subscriptions if one.halted_for is not None
+        ]
+        if not halted:
+            return busy
+        reasons = [f"halted until somebody resumes them: {_named(halted)}", busy.reason]
+        return HealthCheck("degraded", "; ".join(filter(None, reasons)), len(halted), 0)
 
     def _check_lag(self, signs: Signs) -> HealthCheck:
         limit = self.limits.lag_events

@@ -151,7 +151,7 @@ class _Pairing:
             return
         took = (event.ts_ns or 0) - first[0]
         self._report.backwards += took < 0
-        self._report.histogram.record(max(took, 0))
+        self._report.histogram.record(took)
         self._waiting[key] = (first[0], True)
 
     def _wait(self, event: Event) -> None:

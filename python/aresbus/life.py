@@ -7,8 +7,9 @@ after stop nothing opens the log again but `initialize` and `async with`.
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aresbus.config import NOT_YET
 from aresbus.errors import AresbusError, BusStateError, CorruptionError, LogClosedError
@@ -39,20 +40,31 @@ class LivingBus(ReadableBus):
             return False
         return True
 
-    async def run(self) -> None:
-        """Deliver until :meth:`stop`, on this loop; opens the log if need be.
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Deliver until :meth:`stop`, on this loop; opens the log if need be. Returns at once where stop came before its first step.
 
         Raises BusStateError if the bus runs already, on this loop or another, and what makes delivery impossible:
         CorruptionError, LogClosedError. Cancelling it cancels running handlers; their deliveries count as not made.
         """
+        # ORDER: asked at the call. A task made of it takes its first step later, and a stop may come between.
+        return self._run(self._stop_count)
+
+    async def _run(self, stop_count: int) -> None:
+        if stop_count != self._stop_count:
+            return
         if self._runner is not None or self._is_starting:
             raise BusStateError("the bus is running already")
         self._is_starting = True
         try:
-            runner = self._begin(await self._opened())
+            log = await self._opened()
+        except LogClosedError:
+            if stop_count == self._stop_count:
+                raise
+            return
         finally:
             self._is_starting = False
-        await self._deliver(runner)
+        if stop_count == self._stop_count:
+            await self._deliver(self._begin(log))
 
     def _begin(self, log: Log) -> Runner:
         self._runner = Runner(self._delivery, self._house, log, self._go_back)
@@ -81,15 +93,24 @@ class LivingBus(ReadableBus):
             await runner.settle(timeout)
             await runner.end()
         self._delivery.pressure.end()  # also of a run that was cancelled before its first step
-        self._is_stopped = True  # ORDER: first, or a publish from another thread would open the log again
+        # ORDER: first, or a publish from another thread would open the log again.
+        self._is_stopped, self._stop_count = True, self._stop_count + 1
         log, self._log = self._log, None
         try:
             if log is not None and not log.is_closed:
                 await self._house.finish()
         finally:
             # Whatever failed, the lock is released.
-            await asyncio.to_thread(self._delivery.detach)
-            await asyncio.to_thread(self._log_store.close)
+            await asyncio.to_thread(self._close)
+            self._delivery.give_up_requests()
+
+    def _close(self) -> None:
+        with self._opening:  # of an opening that was under way too: it may have ended since
+            self._is_stopped, self._log = True, None
+            try:
+                self._delivery.detach()
+            finally:
+                self._log_store.close()
 
     async def __aenter__(self) -> Self:
         log = await self._opened(again=True)
@@ -134,6 +155,8 @@ class LivingBus(ReadableBus):
                 return self._log
             if self._is_stopped and not again:
                 raise LogClosedError("the bus was stopped")
+            if self._log is not None and not again:
+                raise LogClosedError("the log of this bus was closed, or opened before a fork")
             log = self._open_on_record()
             self._log, self._is_stopped = log, False
         unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
@@ -192,9 +215,12 @@ class LivingBus(ReadableBus):
                 has_more = delivery.dispatch(DISPATCH_AT_ONCE)
             except CorruptionError as error:
                 await self._go_back(error)
-            await asyncio.sleep(0)
+            if has_more:
+                await asyncio.sleep(0)
         delivery.take_woken()
         ready = [one for one in delivery.roster.all() if one.has_work]
+        if not ready:
+            await asyncio.sleep(0)  # whoever loops until the queue is empty may wait for another task's turn
         counts = await asyncio.gather(*(delivery.drain(one, self.config.batch_size) for one in ready))
         if self._house.is_due or any(one.is_durable for one in ready):
             await self._house.keep()

@@ -9,8 +9,8 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
-from types import TracebackType
-from typing import Any
+from types import GeneratorType, TracebackType
+from typing import Any, cast
 
 from aresbus._core import Event, Log
 from aresbus._typing import override
@@ -49,25 +49,31 @@ class Publication(Coroutine[Any, Any, str]):
     ) -> None:
         """Of a stored event, of an error, or of nothing (refused, the id is ""); ``later`` makes what to await."""
         self._event, self._error, self._later = event, error, later
-        self._steps: Coroutine[Any, Any, str] | None = None
+        self._steps: GeneratorType[Any, Any, str] | None = None
         self._is_begun = False
+
+    @override
+    def __await__(self) -> Generator[Any, Any, str]:
+        # A generator, since a loop in C awaits one without an exception for its end: that is half of what awaiting costs.
+        if self._is_begun:
+            raise RuntimeError("cannot reuse already awaited publication")
+        self._is_begun = True
+        event, error, later = self._event, self._error, self._later
+        self._event = self._error = self._later = None
+        del self  # which has these steps, where a task takes them
+        if later is not None:
+            return (yield from later().__await__())
+        _turns.count = turn = (_turns.count + 1) % PAUSE_EVERY
+        if turn == 0:
+            yield  # as asyncio.sleep(0) does
+        if error is not None:
+            raise error
+        return "" if event is None else event.event_id
 
     @override
     def send(self, value: Any, /) -> Any:
         """Run to the next pause; StopIteration carries the event id."""
-        if self._steps is not None:
-            return self._steps.send(value)
-        if not self._is_begun:
-            self._is_begun = True
-            if self._later is not None:
-                self._steps, self._later = self._later(), None
-                return self._steps.send(None)
-            _turns.count = turn = (_turns.count + 1) % PAUSE_EVERY
-            if turn == 0:
-                self._steps = self._paused()
-                return self._steps.send(None)
-            raise self._outcome()
-        raise RuntimeError("cannot reuse already awaited publication")
+        return self._running().send(value)
 
     @override
     def throw(
@@ -81,10 +87,9 @@ class Publication(Coroutine[Any, Any, str]):
         error = kind if isinstance(kind, BaseException) else value
         if not isinstance(error, BaseException):
             error = kind() if error is None else kind(error)  # type: ignore[operator]
-        if self._steps is not None:
-            return self._steps.throw(error)
-        self._is_begun = True
-        raise error if trace is None else error.with_traceback(trace)
+        steps = self._running()
+        self._is_begun = True  # also where no step was made
+        return steps.throw(error if trace is None else error.with_traceback(trace))
 
     @override
     def close(self) -> None:
@@ -94,29 +99,14 @@ class Publication(Coroutine[Any, Any, str]):
         if self._steps is not None:
             self._steps.close()
 
-    @override
-    def __await__(self) -> Generator[Any, Any, str]:
-        return self  # send, throw and close are all that await uses
-
-    def __iter__(self) -> "Publication":
-        return self
-
-    def __next__(self) -> Any:
-        return self.send(None)
-
-    async def _paused(self) -> str:
-        await asyncio.sleep(0)
-        outcome = self._outcome()
-        if isinstance(outcome, StopIteration):
-            return str(outcome.value)
-        raise outcome
-
-    def _outcome(self) -> BaseException:
-        event, error = self._event, self._error
-        self._event = self._error = None
-        if error is not None:
-            return error
-        return StopIteration("" if event is None else event.event_id)
+    def _running(self) -> "GeneratorType[Any, Any, str]":
+        """The steps, for whoever takes them one by one: a task."""
+        steps = self._steps
+        if steps is None:
+            steps = self._steps = cast("GeneratorType[Any, Any, str]", self.__await__())
+        elif steps.gi_frame is None:
+            raise RuntimeError("cannot reuse already awaited publication")
+        return steps
 
     @override
     def __repr__(self) -> str:

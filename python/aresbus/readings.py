@@ -15,6 +15,7 @@ from typing import Any, Literal
 from aresbus._core import Event, ManualClock
 from aresbus.clock import Clock
 from aresbus.config import BusConfig, parse_config
+from aresbus.correlation import handled_event
 from aresbus.delivery import Delivery
 from aresbus.errors import ConfigError
 from aresbus.events import EventSnapshot
@@ -22,7 +23,7 @@ from aresbus.foreign import ForeignStore
 from aresbus.health import HealthLimits, HealthReport
 from aresbus.housekeeping import Housekeeping
 from aresbus.log import Log
-from aresbus.metrics import Counters
+from aresbus.metrics import Counters, LatencyHistogram
 from aresbus.publishing import Settler
 from aresbus.runner import Runner
 from aresbus.schema import EventVersionManager
@@ -91,7 +92,8 @@ class ReadableBus:
         self.event_store: IEventStore = event_store or _default_store(self.config, mode, options)
         """Where events are stored."""
         self._mode, self._strict = mode, strict
-        self._counters, self._troubles = Counters(), Troubles(logging.getLogger("aresbus.bus"))
+        self._counters = Counters(latency=LatencyHistogram(clock))
+        self._troubles = Troubles(logging.getLogger("aresbus.bus"))
         self._snapshots = Snapshots(
             self.event_store, self.config, self._counters, self._troubles, self.clock, is_reader=mode == "r"
         )
@@ -102,20 +104,25 @@ class ReadableBus:
             self._counters,
             self._troubles,
             self.clock,
-            observe=self._snapshots.observe,
+            observe=self._snapshots.observe if self._snapshots.is_enabled else None,
             versions=self.version_manager,
         )
         self._house = Housekeeping(self._delivery, self._snapshots, self._counters, health_limits)
         self._settler = Settler()
+        self._speaks_for = handled_event if self.config.correlation_tracking else None
+        """What ids are inherited from, if they are."""
         self._foreign: ForeignStore | None = None
         if isinstance(self.event_store, LogEventStore):
             self._log_store: LogEventStore = self.event_store
         else:
             self._log_store = MemoryEventStore(log_options=options)
-            self._foreign = ForeignStore(self.event_store, self._delivery, self._counters, self.clock)
+            self._foreign = ForeignStore(
+                self.event_store, self._delivery, self._counters, self.clock, self._speaks_for
+            )
         self._log: Log | None = None
         self._opening = threading.Lock()
         self._is_stopped = self._is_starting = False
+        self._stop_count = 0
         self._breaching: set[str] = set()
         self._runner: Runner | None = None
         self._background: asyncio.Task[None] | None = None

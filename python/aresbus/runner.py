@@ -12,7 +12,7 @@ from typing import Any
 
 from aresbus._core import Log
 from aresbus.delivery import Delivery
-from aresbus.errors import CorruptionError, HandlerError
+from aresbus.errors import CorruptionError, HandlerError, LogClosedError
 from aresbus.housekeeping import Housekeeping
 from aresbus.places import end_of
 from aresbus.subscriptions import Subscription
@@ -114,7 +114,7 @@ class Runner:
         delivery, deadline = self._delivery, time.monotonic() + timeout
         try:
             target = end_of(self._log)
-        except CorruptionError:
+        except (CorruptionError, LogClosedError):
             return False  # the run met it too, and tells it
         me = asyncio.current_task()
         while not self._ended.is_set() and self._failure is None:

@@ -55,7 +55,7 @@ class SubscribableBus(LivingBus):
         as the callback does.
 
         From where: with none of ``name``, ``after``, ``since`` from now on. ``after``: a position, exclusive, or
-        "start"; ``since``: a time of append. What is there already comes from the log, until ``on_message`` is told
+        "start"; ``since``: a time of append; either may be still to come, and is waited for. What is there already comes from the log, until ``on_message`` is told
         CaughtUp; nothing is lost or repeated where it meets the live events.
 
         ``name`` makes it durable: at least once, across restarts, also on a bus with mode "r"; opening it blocks for
@@ -86,8 +86,9 @@ class SubscribableBus(LivingBus):
             max_lag=max_lag,
             unknown_versions=unknown_versions,
         )
-        terms.check()
-        return self._delivery.add(Selection(text, aggregate_id, tags, where), callback, terms)
+        selection = Selection(text, aggregate_id, tags, where)
+        terms.check(selection.problems())
+        return self._delivery.add(selection, callback, terms)
 
     def unsubscribe(self, event_type: str, callback: Callback) -> None:
         """End every subscription of this callback to this type; nothing if there is none.

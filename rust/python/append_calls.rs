@@ -8,8 +8,10 @@ use pyo3::{prelude::*, types::PyString};
 use super::{
     arguments::{Arguments, DurabilityChoice, EventTime, Payload, Source, Tags, Text},
     batch::{self, Terms},
+    capi::value_in_context,
     event::PyEvent,
     expected::{ExpectedVersion, ExpectedVersions},
+    inherit::inherit,
     log::PyLog,
     origin::schema_check,
     payload::{Encoding, Given},
@@ -134,7 +136,12 @@ impl PyLog {
         batch::append(self, events, &Terms { defaults, expected, durability: durability.0 })
     }
 
-    /// The bus's append: commits without waiting for durability and returns the live event.
+    /// The bus's append: commits without waiting for durability and returns the live event. `speaks_for` is the context
+    /// variable that holds what the event inherits its ids from.
+    #[pyo3(signature = (
+        event_type, data, source, correlation_id, causation_id, aggregate_id, tags, event_id, event_time_ns,
+        schema_version, expected_version, schema_valid, speaks_for = None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "Python's arguments, positional for speed")]
     fn _publish<'py>(
         &self,
@@ -150,7 +157,12 @@ impl PyLog {
         schema_version: Text<'py>,
         expected_version: ExpectedVersion,
         schema_valid: Option<bool>,
+        speaks_for: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<PyEvent> {
+        let (correlation_id, causation_id) = match speaks_for.map(value_in_context).transpose()?.flatten() {
+            Some(handled) => inherit(&handled, correlation_id, causation_id)?,
+            None => (correlation_id, causation_id),
+        };
         let text = event_type;
         let event_type = text.cast::<PyString>()?.clone();
         let arguments = arguments!(event_type, source, correlation_id, causation_id, aggregate_id, tags, event_id,

@@ -175,8 +175,8 @@ impl PyEvent {
 
     /// Real time of the append, ns since 1970 UTC; `None` until stored.
     #[getter]
-    fn ts_ns(&self) -> PyResult<Option<i64>> {
-        Ok(self.place()?.map(|place| place.ts_ns))
+    fn ts_ns(&self) -> Option<i64> {
+        self.origin().map(Origin::ts_ns)
     }
 
     /// The time the event speaks of, ns since 1970 UTC, where its publisher gave one.

@@ -3,13 +3,14 @@
 //! What is where, along the way of one event:
 //! * `arguments`, `expected`, `payload`, `batch`: from Python's arguments to the engine's borrowed event;
 //! * `encode`, `walk`: data to JSON through orjson, and what was lost on the way;
-//! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `wait`: appending, waiting;
+//! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
+//!   has from another, waiting;
 //! * `receipt`: what an append returns;
 //! * `read_calls`, `query`, `iterator`: reading;
 //! * `origin`, `fields`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
 //!   and how it travels;
-//! * `hooks`, `report`, `clock`, `fork`, `error`: what Python owns, dicts, time, forks, exceptions;
-//! * `capi`: which interpreter is this.
+//! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
+//! * `capi`: which interpreter is this, what a context variable holds.
 //!
 //! Invariants: never wait for the engine with the GIL held, never take the GIL under one of its locks (R12); all
 //! encoding is over before the engine is called (R11); everything given to Python owns its bytes (R21).
@@ -26,7 +27,9 @@ mod event;
 mod expected;
 mod fields;
 mod fork;
+mod histogram;
 mod hooks;
+mod inherit;
 mod iterator;
 mod log;
 mod opening;
@@ -86,9 +89,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<event::PyEvent>()?;
     module.add_class::<iterator::PyEventIterator>()?;
     module.add_class::<clock::PyManualClock>()?;
+    module.add_class::<histogram::PyHistogram>()?;
     module.add_class::<log::PyLog>()?;
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::install, module)?)?;
+    module.add_function(wrap_pyfunction!(inherit::inherit, module)?)?;
     module.add_function(wrap_pyfunction!(fork::_forget_after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(pickle::_restore_event, module)?)?;
     module.add("Durability", durability_alias(module.py())?)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pyo3::{
     exceptions::PyRuntimeError,
+    intern,
     prelude::*,
     types::{PyBytes, PyDict, PyString},
 };
@@ -19,9 +20,6 @@ use crate::{
     log::Appended,
     scan::StoredEvent,
 };
-
-/// Schema version of an event whose publisher stated none (docs/format.md).
-const DEFAULT_SCHEMA_VERSION: &str = "1.0.0";
 
 /// A stored event's facts; clones share them.
 #[derive(Clone)]
@@ -102,6 +100,13 @@ impl Origin {
         }
     }
 
+    pub fn ts_ns(&self) -> i64 {
+        match self {
+            Self::Record(stored) => stored.fixed.ts_ns,
+            Self::Facts(facts) => facts.place.ts_ns,
+        }
+    }
+
     pub fn place(&self) -> PyResult<Place> {
         match self {
             Self::Record(stored) => Ok(place_of(&view(stored)?, stored.epoch)),
@@ -126,7 +131,9 @@ impl Origin {
     pub fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         match self {
             Self::Record(stored) => Ok(PyString::new(py, view(stored)?.source)),
-            Self::Facts(facts) => Ok(text_or(py, facts.source.as_ref(), "")),
+            Self::Facts(facts) => {
+                Ok(bound(py, facts.source.as_ref()).unwrap_or_else(|| PyString::new(py, "")))
+            }
         }
     }
 
@@ -134,9 +141,11 @@ impl Origin {
         match self {
             Self::Record(stored) => {
                 let stated = view(stored)?.schema_version;
-                Ok(PyString::new(py, stated.unwrap_or(DEFAULT_SCHEMA_VERSION)))
+                Ok(stated.map_or_else(|| default_version(py), |stated| PyString::new(py, stated)))
             }
-            Self::Facts(facts) => Ok(text_or(py, facts.schema_version.as_ref(), DEFAULT_SCHEMA_VERSION)),
+            Self::Facts(facts) => {
+                Ok(bound(py, facts.schema_version.as_ref()).unwrap_or_else(|| default_version(py)))
+            }
         }
     }
 
@@ -334,8 +343,9 @@ fn bound<'py>(py: Python<'py>, text: Option<&Py<PyString>>) -> Option<Bound<'py,
     text.map(|text| text.bind(py).clone())
 }
 
-fn text_or<'py>(py: Python<'py>, text: Option<&Py<PyString>>, default: &str) -> Bound<'py, PyString> {
-    bound(py, text).unwrap_or_else(|| PyString::new(py, default))
+/// The schema version of an event whose publisher stated none (docs/format.md): one object, which delivery compares.
+fn default_version(py: Python<'_>) -> Bound<'_, PyString> {
+    intern!(py, "1.0.0").clone()
 }
 
 fn id_text<'py>(py: Python<'py>, id: IdView<'_>) -> Bound<'py, PyString> {

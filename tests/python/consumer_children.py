@@ -16,6 +16,7 @@ import traceback
 
 import aresbus
 from aresbus import EnhancedEventBus
+from planted_consumers import BUGS
 
 KEYS = 5
 POISON_EVERY = 331
@@ -55,7 +56,9 @@ async def consume(folder: str, *, is_cured: bool) -> None:
     async def on_event(event: aresbus.Event) -> None:
         if is_poison(event.aggregate_id or "", event.data) and not is_cured:
             raise ValueError("poison")
-        if event.data % 7 == 0:
+        if event.data % 53 == 0:
+            await asyncio.sleep(0.02)  # in hand over a checkpoint or two
+        elif event.data % 7 == 0:
             await asyncio.sleep(0)
         os.write(said, f"{event.aggregate_id} {event.data}\n".encode())
 
@@ -81,7 +84,9 @@ def live(kind: str, folder: str, seed: int) -> None:
 
 
 def main() -> None:
-    """Fork a process for each line ``kind folder seed``; answer with its number."""
+    """Fork a process for each line ``kind folder seed``; answer with its number. An argument names a bug to plant."""
+    for bug in sys.argv[1:]:
+        BUGS[bug].plant()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with tempfile.TemporaryDirectory() as path, aresbus.open(path) as log:
         log.append("note", None)

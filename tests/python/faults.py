@@ -112,7 +112,17 @@ class Faults:
         """From now on the kernel itself refuses fallocate, flock, mmap or madvise in this process."""
         number = self._shim.fault_number(call.encode())
         assert number >= 0
-        answer = self._shim.fault_refuse(number, argument, bits, error)
+        self._check_filter(self._shim.fault_refuse(number, argument, bits, error))
+
+    def pretend(self, path: str | Path, magic: int) -> None:
+        """From now on the kernel says that paths with ``path`` in them lie on a file system of that magic number.
+
+        To this thread and those that it starts.
+        """
+        self._check_filter(self._shim.fault_pretend(str(path).encode(), ctypes.c_long(magic)))
+
+    @staticmethod
+    def _check_filter(answer: int) -> None:
         if answer:
             print(f"the kernel takes no seccomp filter here: {os.strerror(answer)}")
             sys.exit(SKIPPED)

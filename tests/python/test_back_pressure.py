@@ -7,7 +7,7 @@ import pytest
 from aresbus import BusStateError
 from aresbus.subscriptions import Disconnected
 from aresbus.testing import settled
-from bus_support import make_bus, run, until
+from bus_support import Seen, make_bus, run, until
 
 
 class Gated:
@@ -59,6 +59,24 @@ def test_conflating_keeps_the_newest_of_each_key(tmp_path):
             await settled(bus)
             assert slow.seen == [["a", 0], [None, 1], [None, 2], ["a", 3], ["b", 3], [None, 3]]
             assert described(bus)["dropped"] == 4
+
+    run(act())
+
+
+@pytest.mark.parametrize("waits_already", [False, True])
+def test_a_key_that_cannot_be_hashed_conflates_nothing(tmp_path, waits_already):
+    async def act():
+        seen = Seen()
+        async with make_bus(tmp_path) as bus:
+            keys = ["a", []] if waits_already else [[]]
+            bus.subscribe(
+                "risk_alert", seen, back_pressure="conflate", key=lambda event: keys[event.data % len(keys)]
+            )
+            for n in range(4):
+                await bus.publish("risk_alert", n)
+            await settled(bus)
+            assert bus.is_running
+        assert seen == ([1, 2, 3] if waits_already else [0, 1, 2, 3])
 
     run(act())
 

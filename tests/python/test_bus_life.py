@@ -161,6 +161,51 @@ def test_run_returns_after_stop_and_can_begin_again(tmp_path):
     run(act())
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("steps", range(4))
+def test_run_returns_where_stop_came_before_its_first_steps(tmp_path, is_open, steps):
+    async def act():
+        bus = make_bus(tmp_path)
+        if is_open:
+            await bus.initialize()
+        task = asyncio.create_task(bus.run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await bus.stop()
+        with aresbus.open(tmp_path):  # the lock is free, also of an opening that was under way
+            await task
+        with pytest.raises(aresbus.LogClosedError):  # a run that is asked for after stop is another matter
+            await bus.run()
+        assert not bus.is_running
+
+    run(act())
+
+
+def test_stop_waits_for_an_opening_that_is_under_way_and_undoes_it(tmp_path, monkeypatch):
+    is_opening, may_open = threading.Event(), threading.Event()
+    opened = EnhancedEventBus._open_on_record
+
+    def slowly(bus):
+        is_opening.set()
+        assert may_open.wait(20)
+        return opened(bus)
+
+    monkeypatch.setattr(EnhancedEventBus, "_open_on_record", slowly)
+
+    async def act():
+        bus = make_bus(tmp_path)
+        running = asyncio.create_task(bus.run())
+        await asyncio.to_thread(is_opening.wait)
+        stopping = asyncio.create_task(bus.stop())
+        await asyncio.sleep(0)
+        may_open.set()
+        await stopping
+        with aresbus.open(tmp_path):
+            await running
+
+    run(act())
+
+
 def test_the_same_bus_may_run_on_one_loop_after_another(tmp_path):
     bus, seen = make_bus(tmp_path), Seen()
     bus.subscribe("risk_alert", seen)

@@ -2,15 +2,19 @@
 
 import asyncio
 import collections.abc
+import gc
 import inspect
 import logging
 import threading
 import time
+import weakref
 from datetime import UTC, datetime
+from functools import partial
 
 import aresbus
 import pytest
 from aresbus import EnhancedEventBus, EventType, Expected
+from aresbus.publishing import Publication
 from aresbus.testing import InMemoryBus
 from bus_support import TRADE, Seen, make_bus, run, until
 
@@ -22,6 +26,44 @@ def lenient(**settings):
 
 
 # The awaitable
+
+
+def test_a_publication_that_is_dropped_while_it_waits_is_gone_at_once():
+    async def act():
+        class Kept:
+            """Stands for the bus and all that a waiting publication needs."""
+
+        async def later(kept):
+            await asyncio.sleep(0)
+            return str(kept)
+
+        kept = Kept()
+        gone = weakref.ref(kept)
+        publication = Publication(None, later=partial(later, kept))
+        publication.send(None)
+        del kept
+        gc.disable()
+        try:
+            del publication
+            assert gone() is None
+        finally:
+            gc.enable()
+
+    run(act())
+
+
+def test_a_publication_is_awaited_once_however_it_ended():
+    bus = lenient()
+    awaited, stepped, closed = (bus.publish("risk_alert", n) for n in range(3))
+    assert run(asyncio.wait_for(awaited, 1))
+    with pytest.raises(StopIteration):
+        stepped.send(None)
+    closed.close()
+    for one in (awaited, stepped, closed):
+        with pytest.raises(RuntimeError, match="already awaited"):
+            one.send(None)
+        with pytest.raises(RuntimeError, match="already awaited"):
+            run(asyncio.wait_for(one, 1))
 
 
 def test_a_publication_is_a_coroutine():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import aresbus
@@ -25,11 +26,15 @@ PATIENCE_SECONDS = 60
 class Zygote:
     """What writers and consumers are forked from."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bug: str = "") -> None:
         script = Path(__file__).with_name("consumer_children.py")
         self.folder = folder
         self._process = subprocess.Popen(
-            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [sys.executable, str(script), *filter(None, [bug])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
         )
 
     def bear(self, kind: str, seed: int = 0) -> int:
@@ -40,6 +45,9 @@ class Zygote:
         self._process.stdin.close()
         self._process.wait(PATIENCE_SECONDS)
         self._process.stdout.close()
+        # Where a check failed, as it has to with a bug planted, some are still at work, and would be for good.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def kill(pid: int) -> None:
@@ -79,38 +87,44 @@ def test_every_event_is_handled_or_parked_whoever_is_killed(tmp_path, record_pro
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
     print(f"SEED={seed}")
     record_property("seed", seed)
-    rng = random.Random(seed)
-    zygote = Zygote(tmp_path)
+    check(tmp_path, torture(tmp_path, KILLS, seed))
+
+
+def torture(
+    folder: Path, kills: int, seed: int, *, bug: str = "", patience: float = PATIENCE_SECONDS
+) -> list[tuple[str, int]]:
+    """Kill so often, then let all be delivered; what is stored. ``bug``: a name of planted_consumers.py."""
+    rng, zygote = random.Random(seed), Zygote(folder, bug)
     try:
         writer, consumer = zygote.bear("writer", rng.randrange(10**9)), 0
-        for _ in range(KILLS):
+        for _ in range(kills):
             # Most die early, in the middle of an opening; some live to do a lot.
             time.sleep(rng.uniform(0.0, 0.03) if rng.random() < 0.9 else 0.3)
             if consumer == 0 or rng.random() < 0.6:
                 if consumer:
                     kill(consumer)
                 # The first one may come before the log is there: a reader of nothing ends with an error.
-                if told(tmp_path, "stored"):
+                if told(folder, "stored"):
                     consumer = zygote.bear("consumer")
             else:
                 kill(writer)
                 writer = zygote.bear("writer", rng.randrange(10**9))
         kill(writer)
-        with aresbus.open(tmp_path / "log", mode="r") as log:
+        with aresbus.open(folder / "log", mode="r") as log:
             stored = [(event.aggregate_id, event.data) for event in log.read()]
-        assert set(told(tmp_path, "stored")) <= set(stored)
-        wait_until_all_had(tmp_path, stored)
+        assert set(told(folder, "stored")) <= set(stored)
+        wait_until_all_had(folder, stored, patience)
         kill(consumer)
+        return stored
     finally:
         zygote.end()
-        errors = tmp_path / "errors"
+        errors = folder / "errors"
         if errors.exists():
             print(errors.read_text()[-4000:])
-    check(tmp_path, stored)
 
 
-def wait_until_all_had(folder: Path, stored: list[tuple[str, int]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def wait_until_all_had(folder: Path, stored: list[tuple[str, int]], patience: float) -> None:
+    deadline = time.monotonic() + patience
     while missing := set(stored) - set(told(folder, "handled")) - set(parked_in(folder)):
         assert time.monotonic() < deadline, f"{len(missing)} events were neither handled nor parked"
         time.sleep(0.05)

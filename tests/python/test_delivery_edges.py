@@ -213,6 +213,39 @@ def test_who_waits_for_a_redelivery_hears_that_the_bus_stopped(tmp_path):
     run(act())
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_who_waits_for_a_redelivery_hears_that_a_pass_was_cancelled_and_the_bus_stopped(tmp_path, ends):
+    async def act():
+        bus, tries = make_bus(tmp_path), []
+        await bus.initialize()
+
+        async def on_event(event):
+            tries.append(event.data)
+            if event.data == 0:
+                mine.nack(event, "park")
+            else:
+                await asyncio.Event().wait()
+
+        mine = bus.subscribe("risk_alert", on_event)
+        await publish(bus, 0, 1)
+        passing = asyncio.create_task(bus.process_pending())
+        await until(lambda: 1 in tries)
+        again = asyncio.create_task(mine.redeliver_parked())
+        await asyncio.sleep(0)
+        if ends:
+            mine.unsubscribe()
+        passing.cancel()
+        await asyncio.wait([passing])
+        await bus.stop()
+        with pytest.raises(BusStateError, match="stopped"):
+            await again
+        if ends:
+            with pytest.raises(BusStateError, match="ended"):
+                await mine.redeliver_parked()
+
+    run(act())
+
+
 def test_an_acknowledgement_after_its_time_is_refused(tmp_path):
     async def act():
         async with make_bus(tmp_path) as bus:

@@ -6,7 +6,8 @@ import shutil
 import aresbus
 import pytest
 from aresbus import ConfigError, LogLockedError
-from aresbus.subscriptions import CaughtUp, Rewound
+from aresbus.cli import main
+from aresbus.subscriptions import Anchor, CaughtUp, Rewound
 from aresbus.subscriptions.checkpoints import folder_of, names_in
 from aresbus.testing import settled
 from bus_support import Seen, keep_only_subscriptions, make_bus, publish, run, until
@@ -240,6 +241,93 @@ def test_a_checkpoint_is_never_ahead_of_what_is_durable(tmp_path):
             await until(lambda: records(tmp_path, "desk", "checkpoint")[-1]["seq"] == 19)
 
     run(act())
+
+
+@pytest.mark.parametrize("size", [10, 1_100_000, 5_000_000])
+def test_an_event_of_any_size_can_be_parked(tmp_path, size):
+    async def act():
+        def refuse(event):
+            raise ValueError("no")
+
+        async with make_bus(tmp_path) as bus:
+            mine = bus.subscribe("risk_alert", refuse, name="desk", max_retries=0)
+            await publish(bus, "x" * size, 1, aggregate_id="a")
+            await until(lambda: len(mine.parked()) == 2)
+            assert mine.halted_for is None
+        seen = Seen()
+        async with make_bus(tmp_path) as bus:
+            mine = bus.subscribe("risk_alert", seen, name="desk")
+            assert await mine.redeliver_parked() == (2, 0)
+        assert seen == ["x" * size, 1]
+
+    run(act())
+
+
+class Unspeakable:
+    def __str__(self):
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    "key", [Unspeakable(), "\ud800", [1], float("nan"), b"\xff"], ids=lambda one: type(one).__name__
+)
+def test_whatever_a_key_or_a_reason_is_the_subscription_goes_on(tmp_path, key):
+    async def act():
+        others = Seen()
+        async with make_bus(tmp_path) as bus:
+            mine = bus.subscribe(
+                "risk_alert",
+                lambda event: mine.nack(event, "park", "because \udcff"),
+                name="desk",
+                key=lambda _: key,
+            )
+            bus.subscribe("risk_alert", others)
+            await publish(bus, 0, 1)
+            await until(lambda: len(mine.parked()) == 2 == len(others))
+            assert mine.halted_for is None
+            # What has no text holds up nothing.
+            assert [one.is_queued for one in mine.parked()] == [False, not isinstance(key, Unspeakable)]
+        async with make_bus(tmp_path) as bus:
+            mine = bus.subscribe("risk_alert", Seen(), name="desk")
+            assert await mine.redeliver_parked() == (2, 0)
+
+    run(act())
+
+
+def test_the_checkpoint_can_be_asked_for(tmp_path):
+    async def act():
+        async with make_bus(tmp_path, processing_interval=0.005) as bus:
+            mine = bus.subscribe("risk_alert", Seen(), name="desk", after="start")
+            live = bus.subscribe("risk_alert", Seen())
+            assert (mine.checkpoint, live.checkpoint) == (None, None)
+            await publish(bus, 0, 1)
+            bus.log.sync()
+            await until(lambda: mine.checkpoint is not None and mine.checkpoint.seq == 1)
+            last = bus.get_event_history(1)[0]
+            assert mine.checkpoint == Anchor(last.epoch, 1, last.event_id)
+            with pytest.raises(AttributeError):
+                mine.checkpoint.seq = 2
+            with pytest.raises(AttributeError):
+                mine.checkpoint = None
+            assert live.checkpoint is None
+        assert mine.checkpoint is None  # the log is closed
+        async with bus:
+            assert mine.checkpoint == Anchor(last.epoch, 1, last.event_id)
+
+    run(act())
+
+
+@pytest.mark.parametrize("after", [None, "start"])
+def test_a_checkpoint_before_the_first_event_is_none(tmp_path, after, capsys):
+    async def act():
+        async with make_bus(tmp_path) as bus:
+            assert bus.subscribe("risk_alert", Seen(), name="desk", after=after).checkpoint is None
+
+    run(act())
+    assert main(["subscriptions", str(tmp_path), "--json"]) == 0
+    assert '"checkpoint": null' in capsys.readouterr().out
+    assert main(["subscriptions", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split()[-4:] == ["desk", "-", "0", "0"]
 
 
 @pytest.mark.parametrize("has_gone_on", [True, False], ids=["with newer events", "at its end"])

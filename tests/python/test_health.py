@@ -38,8 +38,10 @@ def signs(seconds: float = 0.0, *, stepped: float = 0.0, **facts) -> Signs:
     return Signs(at(seconds, stepped=stepped), **known)
 
 
-def subscription(name="on_trade", *, key=1, lag=0, busy_with=None, parked=0) -> SubscriptionSigns:
-    return SubscriptionSigns(key, name, lag, busy_with, parked)
+def subscription(
+    name="on_trade", *, key=1, lag=0, busy_with=None, parked=0, halted_for=None
+) -> SubscriptionSigns:
+    return SubscriptionSigns(key, name, lag, busy_with, parked, halted_for)
 
 
 @pytest.fixture
@@ -135,6 +137,16 @@ def test_a_handler_is_stuck_on_one_event_not_busy_with_many(health):
     assert verdict(health, "handlers", *busy)[0] == "healthy"
     status, reason = verdict(health, "handlers", signs(122, subscriptions=(subscription(busy_with=6),)))
     assert (status, reason) == ("degraded", "on_trade is busy with one event for 61 s")
+
+
+def test_a_halted_subscription_hides_no_stuck_handler(health):
+    both = (subscription("still", key=1, halted_for="closed"), subscription("slow", key=2, busy_with=5))
+    looks = [signs(when, subscriptions=both) for when in (0, 61)]
+    status, reason = verdict(health, "handlers", *looks)
+    assert status == "degraded"
+    assert (
+        reason == "halted until somebody resumes them: still (closed); slow is busy with one event for 61 s"
+    )
 
 
 def test_many_culprits_are_counted_not_listed(health):

@@ -1,6 +1,7 @@
 """What a replay delivers: which events, in which order, at what time, and what becomes of what handlers publish."""
 
 import asyncio
+import inspect
 import logging
 
 import aresbus
@@ -19,7 +20,8 @@ from aresbus import (
     StrategyBus,
     digest_of,
 )
-from bus_support import run
+from aresbus.testing import settled
+from bus_support import Seen, make_bus, run
 from replay_support import EVENT_LAG_NS, ORDER, SECOND_NS, START_NS, TICK, Doubler, Ticks, write_ticks
 
 
@@ -534,15 +536,94 @@ def test_a_bus_and_a_replay_are_both_what_a_strategy_wants():
         return {name for name in vars(kind) if not name.startswith("_")}
 
     assert names(StrategyBus) == {"clock", "publish", "subscribe", "unsubscribe"}
-    import inspect
-
     for name in names(StrategyBus) - {"clock"}:
         kinds = (EnhancedEventBus, Replay, StrategyBus)
         live, *others = (inspect.signature(getattr(kind, name)).parameters for kind in kinds)
-        # A live subscription can be on terms that a replay has no use for.
-        required = [one for one in live.values() if one.default is one.empty or name != "subscribe"]
+        # A live subscription can be on terms that a replay has no use for; it says so.
+        shared = [one for one in live if one in inspect.signature(getattr(StrategyBus, name)).parameters]
+        required = [str(live[one]) for one in shared]
         for other in others:
-            assert list(map(str, required)) == list(map(str, other.values())), name
+            assert required == [str(one) for one in other.values() if one.kind is not one.VAR_KEYWORD], name
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"event_type": "*"}, [0, 1, 2, 3]),
+        ({"event_type": "risk_*"}, [0, 2, 3]),
+        ({"event_type": "risk_alert", "aggregate_id": "b"}, [2]),
+        ({"event_type": "*", "tags": {"desk": "x"}}, [1, 3]),
+        ({"event_type": "*", "where": lambda event: event.data > 1}, [2, 3]),
+        ({"event_type": "risk_*", "aggregate_id": "a", "tags": {"desk": "x"}, "where": len}, []),
+    ],
+)
+def test_a_choice_of_events_is_the_same_live_and_in_a_replay(tmp_path, choice, expected):
+    choice = dict(choice)
+    event_type = choice.pop("event_type")
+
+    async def live():
+        seen = Seen()
+        async with make_bus(tmp_path, max_retry_count=0) as bus:
+            bus.subscribe(event_type, seen, **choice)
+            await bus.publish("risk_alert", 0, aggregate_id="a")
+            await bus.publish("system_error", 1, aggregate_id="a", tags={"desk": "x"})
+            await bus.publish("risk_alert", 2, aggregate_id="b", tags={"desk": "y"})
+            await bus.publish("risk_alert", 3, aggregate_id="a", tags={"desk": "x", "more": ""})
+            await settled(bus)
+        return seen
+
+    assert run(live()) == expected
+    seen = Seen()
+    with aresbus.open(tmp_path, mode="r") as log:
+        replay = Replay(log, on_error="go_on")
+        subscription = replay.subscribe(event_type, seen, **choice)
+        report = replay.run()
+    assert seen == expected
+    assert subscription.event_type == event_type
+    assert report.failed == (1 if choice.get("where") is len else 0)  # a predicate fails as its handler does
+    replay.unsubscribe(event_type, seen)
+    assert not subscription.is_active
+
+
+def test_patterns_and_types_are_called_in_the_order_of_subscribing(log):
+    order = []
+    replay = Replay(log, up_to=0)
+    for text, name in (("*", "a"), (TICK, "b"), (TICK[:2] + "*", "c"), ("*", "d")):
+        replay.subscribe(text, lambda _, name=name: order.append(name))
+    replay.run()
+    assert order == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"name": "desk"}, {"after": "start"}, {"since": 0}, {"on_message": print}, {"ack": "manual"}, {"ack_timeout": 1.0},
+        {"max_retries": 0}, {"back_off": (1.0, 1.0)}, {"key": id}, {"back_pressure": "block"}, {"max_lag": 1},
+        {"unknown_versions": "halt"},
+    ],
+    ids=lambda terms: next(iter(terms)),
+)  # fmt: skip
+def test_terms_that_a_replay_cannot_keep_are_refused_with_the_reason(log, terms):
+    replay = Replay(log)
+    (name,) = terms
+    with pytest.raises(aresbus.ConfigError) as raised:
+        replay.subscribe(TICK, print, **terms)
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{name}: got ")
+    assert replay.run().delivered == 0  # nobody is subscribed
+
+
+def test_the_terms_are_those_of_a_live_subscription_and_defaults_change_nothing(log):
+    live = inspect.signature(EnhancedEventBus.subscribe).parameters
+    given = {name: one.default for name, one in live.items() if one.kind is one.KEYWORD_ONLY}
+    assert Replay(log).subscribe(TICK, print, **given).is_active
+    with pytest.raises(aresbus.ConfigError) as raised:
+        Replay(log).subscribe(TICK, print, name="desk", max_lag=1)
+    assert len(raised.value.problems) == 2
+    with pytest.raises(TypeError, match="nmae"):
+        Replay(log).subscribe(TICK, print, nmae="desk")
+    with pytest.raises(TypeError, match="cannot be called"):
+        Replay(log).subscribe(TICK, print, where=1)
 
 
 def test_handlers_that_feed_each_other_for_ever_can_be_cancelled(log):

@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aresbus import ConfigError, EnhancedEventBus, ManualClock, register_event_type
+from aresbus import ConfigError, EnhancedEventBus, Event, ManualClock, register_event_type
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Position
 from aresbus.testing import settled
 from bus_support import Seen, make_bus, run, until
@@ -207,11 +209,17 @@ def test_a_halted_subscription_stands_before_its_event_until_it_is_resumed(tmp_p
             await until(lambda: messages == [Halted(0, "the broker is closed")])
             await asyncio.sleep(0.02)
             assert tries == [0]
-            assert bus.get_status()["subscriptions"][0]["halted"] == "the broker is closed"
+            status = bus.get_status()
+            assert status["subscriptions"][0]["halted"] == "the broker is closed"
+            assert "stands still" in status["last_error"]
+            assert (bus.last_error.handler, bus.last_error.seq) == (mine.name, 0)
+            assert status["health"]["status"] == "degraded"
+            assert "the broker is closed" in status["health"]["checks"]["handlers"]["reason"]
             is_ready = True
             mine.resume()
             await settled(bus)
             assert tries == [0, 0, 1, 2]
+            assert bus.check_health().checks["handlers"].status == "healthy"
 
     run(act())
 
@@ -283,3 +291,41 @@ def test_wrong_terms_are_all_named_at_once():
         bus.subscribe("risk_alert", print, after=1, since=datetime.now(UTC) - timedelta(1))
     with pytest.raises(TypeError, match="cannot be called"):
         bus.subscribe("risk_alert", print, where=1)
+
+
+def test_a_verdict_that_another_thread_is_giving_as_the_callback_returns_counts(tmp_path):
+    asked, may_answer = threading.Event(), threading.Event()
+
+    class Hesitant(Event):
+        """Asked for its position while the verdict is being given, it answers once its time seems to be up."""
+
+        @property
+        def seq(self):
+            asked.set()
+            assert may_answer.wait(10)
+            return 0
+
+    async def act():
+        async with make_bus(tmp_path) as bus:
+
+            def take(event):
+                threads.append(threading.Thread(target=mine.nack, args=(Hesitant("risk_alert", 0), "skip")))
+                threads.append(threading.Thread(target=answer_at_the_end))
+                for thread in threads:
+                    thread.start()
+                assert asked.wait(10)
+
+            def answer_at_the_end():
+                while not mine.is_judged:
+                    time.sleep(0)
+                may_answer.set()
+
+            threads: list[threading.Thread] = []
+            mine = bus.subscribe("risk_alert", take)
+            await bus.publish("risk_alert", 0)
+            await settled(bus)
+            for thread in threads:
+                thread.join()
+            assert (mine.skipped_count, mine.delivered_count) == (1, 0)
+
+    run(act())

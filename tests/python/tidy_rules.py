@@ -14,7 +14,7 @@ MAX_FUNCTION_LINES = 70
 MIN_OPENING_WORDS = 8
 
 RUST_LAYERS = (
-    {"error", "config", "clock", "threads", "planted"},
+    {"error", "config", "clock", "threads", "planted", "histogram"},
     {"format"},
     {"map"},
     {"vfs"},

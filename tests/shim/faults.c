@@ -2,7 +2,8 @@
  *
  * Owns one rule at a time, behind a lock, and what it counts. It sees what goes through the C library: opening, reading,
  * writing, syncing, renaming, removing, making folders. The engine makes fallocate, flock, mmap and madvise without the
- * C library; fault_refuse lets the kernel refuse those, by number and for the rest of the process, through seccomp.
+ * C library; fault_refuse lets the kernel refuse those, by number and for the rest of the process, through seccomp. fault_pretend lets the
+ * kernel ask us what statfs says, and we name another kind of file system.
  */
 
 #define _GNU_SOURCE
@@ -17,10 +18,12 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -130,6 +133,50 @@ int fault_refuse(int number, int at, unsigned bits, int error) {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return errno;
     long answer = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
     return answer ? (answer > 0 ? EBUSY : errno) : 0;
+}
+
+static struct {
+    char path[256];
+    long kind;
+    int ready[2]; /* a pipe: the listener, once the filter stands */
+} pretence;
+
+/* Runs without the filter, in the memory of who asks. */
+static void *answer_statfs(void *unused) {
+    int listener;
+    if (read(pretence.ready[0], &listener, sizeof listener) != sizeof listener) return unused;
+    for (;;) {
+        struct seccomp_notif asked;
+        memset(&asked, 0, sizeof asked);
+        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked)) continue;
+        const char *path = (const char *)asked.data.args[0];
+        struct statfs *found = (struct statfs *)asked.data.args[1];
+        struct seccomp_notif_resp answer = {.id = asked.id};
+        if (syscall(SYS_statfs, path, found)) answer.error = -errno;
+        else if (strstr(path, pretence.path)) found->f_type = pretence.kind;
+        ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    }
+}
+
+/* From now on statfs says, in this thread and those it starts, of paths with `path` in them that they lie on a file system of
+ * that kind. 0, or the errno of the attempt. */
+int fault_pretend(const char *path, long kind) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_statfs, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    pthread_t thread;
+    snprintf(pretence.path, sizeof pretence.path, "%s", path);
+    pretence.kind = kind;
+    if (pipe(pretence.ready)) return errno;
+    if (pthread_create(&thread, NULL, answer_statfs, NULL)) return EAGAIN;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return errno;
+    int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    if (listener < 0) return errno;
+    return write(pretence.ready[1], &listener, sizeof listener) == sizeof listener ? 0 : errno;
 }
 
 int fault_number(const char *call) {

@@ -21,7 +21,7 @@ def run(arguments: Namespace) -> int:
         found: list[dict[str, Any]] = []
         for name in names_in(log.path or ""):
             memory = SubscriptionLog(log, name, mode="r")
-            passed = None if memory.checkpoint is None else memory.checkpoint.seq
+            passed = None if memory.passed is None else memory.passed.seq
             lag = (-1 if last is None else last) - (-1 if passed is None else passed)
             found.append({"name": name, "checkpoint": passed, "lag": max(0, lag), "parked": len(memory)})
             memory.close()
@@ -29,7 +29,12 @@ def run(arguments: Namespace) -> int:
         write_json(found)
         return 0
     rows = [
-        [printable(one["name"]), str(one["checkpoint"]), count(one["lag"]), count(one["parked"])]
+        [
+            printable(one["name"]),
+            "-" if one["checkpoint"] is None else str(one["checkpoint"]),
+            count(one["lag"]),
+            count(one["parked"]),
+        ]
         for one in found
     ]
     print_table(rows, heads=("name", "checkpoint", "lag", "parked"), right=(1, 2, 3))

@@ -23,10 +23,9 @@ from aresbus.delivery.frontier import Frontier, newest_epoch
 from aresbus.delivery.pressure import Pressure, serving
 from aresbus.delivery.rewinding import first_beyond, go_back
 from aresbus.delivery.roster import Roster
-from aresbus.delivery.statuses import Statuses
+from aresbus.delivery.statuses import PROCESSED, Statuses
 from aresbus.delivery.telling import tell
 from aresbus.errors import AresbusError, BusStateError, LogLockedError, TruncatedError
-from aresbus.events import EventStatus
 from aresbus.metrics import Counters
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import Callback, Disconnected, ParkedDelivery, Selection, Subscription, Terms
@@ -46,10 +45,10 @@ class Delivery:
         troubles: Troubles,
         clock: Clock,
         *,
-        observe: Callable[[int, Event], None],
+        observe: Callable[[int, Event], None] | None,
         versions: EventVersionManager,
     ) -> None:
-        """``observe`` sees each event once as it is handed out; ``versions`` gives events the form that handlers want."""
+        """``observe``, if any, sees each event once as it is handed out; ``versions`` gives events the form that handlers want."""
         self.config: BusConfig = config
         self.counters: Counters = counters
         self.troubles: Troubles = troubles
@@ -67,6 +66,7 @@ class Delivery:
         self._observe = observe
         self._woken: dict[Subscription, None] = {}
         self._asked: deque[Subscription] = deque()
+        self._awaited: list[Redelivery] = []
         self._is_attached = False
         self._placing = threading.Lock()
         """Held while subscriptions get, store or give up their places: by one thread at a time."""
@@ -190,23 +190,24 @@ class Delivery:
         start = frontier.dispatched
         if log is None:
             return False
+        if (first := log.first_seq) > start:
+            self._skip_to(first, None)
+            return True
         try:
-            found = log.read(after=start - 1 if start else None, up_to=end - 1)
+            for event in log.read(after=start - 1 if start else None, up_to=end - 1):
+                if event.seq is not None and event.seq > frontier.dispatched:
+                    self._skip_to(event.seq, None)
+                self._route(frontier.shared(event))
+                frontier.newest = event
         except TruncatedError as error:
             self._skip_to(error.first_seq or end, error)
-            return True
-        for event in found:
-            if event.seq is not None and event.seq > frontier.dispatched:
-                self._skip_to(event.seq, None)
-            self._route(frontier.shared(event))
-            frontier.newest = event
         return frontier.dispatched > start
 
     def _route(self, event: Event) -> None:
         seq = self.frontier.dispatched
         is_wanted = False
         for subscription in self.roster.matching(event.event_type):
-            if subscription.is_narrow and not subscription.selection.fits(event):
+            if subscription.is_narrow and not subscription.fits(event):
                 continue
             is_wanted = True
             if subscription.is_behind or seq < subscription.next_seq:
@@ -219,8 +220,9 @@ class Delivery:
                 # It reads from the log from here on; what waits already it still gets first.
                 subscription.is_behind, subscription.next_seq = True, seq
         if not is_wanted:
-            event._set_status(EventStatus.PROCESSED)  # noqa: SLF001 - the engine keeps it for us
-        self._observe(seq, event)
+            event._set_status(PROCESSED)  # noqa: SLF001 - the engine keeps it for us
+        if self._observe is not None:
+            self._observe(seq, event)
         self.frontier.dispatched = seq + 1
 
     def _disconnect(self, subscription: Subscription, seq: int) -> None:
@@ -235,10 +237,13 @@ class Delivery:
         )
 
     def _skip_to(self, seq: int, error: TruncatedError | None) -> None:
-        lost = seq - self.frontier.dispatched
-        self.frontier.dispatched = seq
-        self.counters.events_lost += lost
-        self.troubles.report("lost", f"the bus lagged until {lost} events were no longer kept", error)
+        """What comes before ``seq`` is no longer kept: whoever was live finds that out in its own turn, behind what waits."""
+        start, self.frontier.dispatched = self.frontier.dispatched, seq
+        for one in self.roster.all():
+            if not one.is_behind and one.next_seq < seq:
+                one.is_behind, one.next_seq = True, max(start, one.next_seq)
+                self._woken[one] = None
+        self.troubles.report("lost", f"the bus lagged until {seq - start} events were no longer kept", error)
 
     # Taking
 
@@ -254,7 +259,10 @@ class Delivery:
             while True:
                 while subscription.requests:
                     await self._attempts.redeliver(subscription, subscription.requests.popleft())
-                if count >= limit or self._is_over(subscription):
+                task = subscription.task
+                # Its turn ends although it has work: the bus was stopped, or a handler outlived its cancellation.
+                is_over = not self._is_attached or (task is not None and task.cancelling() > 0)
+                if is_over or count >= limit:
                     break
                 if subscription.pending_messages:
                     await tell(subscription, self.troubles)
@@ -297,32 +305,31 @@ class Delivery:
     ) -> tuple[int, int]:
         """Try parked deliveries again, in the subscription's turn; how many were taken, and how many stay parked.
 
-        Raises BusStateError while it is halted, and from within its own handler.
+        Raises BusStateError while it is halted, once it ended, from within its own handler, and where the bus stops first.
         """
+        if not subscription.is_active:
+            raise BusStateError(f"{subscription.name} has ended; it gets nothing more")
         if subscription.halted_for is not None:
             raise BusStateError(f"{subscription.name} is halted; resume() it first")
         if serving.get() is subscription:
             raise BusStateError("a handler cannot wait for its own parked deliveries; do it from outside")
         outcome: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
-        subscription.requests.append(Redelivery(deliveries, outcome))
-        if self.on_wake is None:
-            await self.drain(subscription, 0)
-        else:
-            self.wake(subscription)
-        return await outcome
+        request = Redelivery(deliveries, outcome)
+        self._awaited.append(request)
+        subscription.requests.append(request)
+        try:
+            if self.on_wake is None:
+                await self.drain(subscription, 0)
+            else:
+                self.wake(subscription)
+            return await outcome
+        finally:
+            self._awaited.remove(request)
 
     def give_up_requests(self) -> None:
         """Delivering ended: nobody would try parked deliveries again. On the loop of those who wait."""
-        for subscription in self.roster.all():
-            while subscription.requests:
-                subscription.requests.popleft().refuse(
-                    "the bus stopped before it came to the parked deliveries"
-                )
-
-    def _is_over(self, subscription: Subscription) -> bool:
-        """Whether its turn ends although it has work: the bus was stopped, or a handler outlived its cancellation."""
-        task = subscription.task
-        return not self._is_attached or (task is not None and task.cancelling() > 0)
+        for request in self._awaited:
+            request.refuse("the bus stopped before it came to the parked deliveries")
 
     def _leave(self, subscription: Subscription) -> None:
         subscription.busy_since = None
@@ -346,10 +353,7 @@ class Delivery:
     # How far everything is
 
     def remember(self) -> None:
-        """Store the checkpoints of all durable subscriptions. Blocks for the log, not for the disk.
-
-        One that cannot be stored is reported, and tried again the next time.
-        """
+        """Store all checkpoints, without the disk. One that cannot be stored is reported, and tried again the next time."""
         for subscription in self.roster.all():
             with self._placing:
                 self._remember(subscription)
@@ -361,9 +365,8 @@ class Delivery:
             self._report_checkpoint(subscription, error)
 
     def _report_checkpoint(self, subscription: Subscription, error: BaseException) -> None:
-        name = subscription.name
-        text = f"the checkpoint of {name} cannot be stored, so events may come again: {described(error)}"
-        self.troubles.report(f"checkpoint {name}", text, error)
+        text = f"the checkpoint of {subscription.name} cannot be stored, so events may come again: {described(error)}"
+        self.troubles.report(f"checkpoint {subscription.name}", text, error)
 
     def tell_positions(self) -> None:
         """Queue a position message for whoever came on without an event."""

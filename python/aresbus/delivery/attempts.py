@@ -15,13 +15,14 @@ from aresbus._core import Event
 from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
-from aresbus.delivery.statuses import Statuses
+from aresbus.delivery.statuses import PROCESSED, Statuses
 from aresbus.errors import AresbusError, HandlerError, LogClosedError, SchemaError
 from aresbus.metrics import Counters
 from aresbus.places import Anchor, anchor_of
 from aresbus.subscriptions import Halted, ParkedDelivery, Subscription
 from aresbus.subscriptions.checkpoints import Retry
 from aresbus.subscriptions.subscription import Redelivery, Verdict
+from aresbus.subscriptions.terms import LAST_NS
 from aresbus.troubles import Troubles, described
 
 __all__ = ["Attempts", "is_cancelled"]
@@ -48,6 +49,7 @@ class Attempts:
         """Nothing was tried yet."""
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
         self._statuses = statuses
+        self._latency = counters.latency if config.metrics_enabled else None
 
     def begin(self, subscription: Subscription, event: Event) -> Literal[True] | Coroutine[Any, Any, bool]:
         """Deliver the event: True where it was taken at once, else what to await for whether it is passed.
@@ -55,28 +57,39 @@ class Attempts:
         It is passed where it was taken, parked or skipped; otherwise the subscription halted or ended. Most callbacks
         want nothing but the event and await nothing: those pay for no coroutine.
         """
-        if not subscription.is_plain:
+        kind = event.event_type
+        if (
+            not subscription.is_plain
+            or not (kind == subscription.event_type or subscription.selection.names(kind))
+            or not subscription.presenter.is_current(event)
+        ):
             return self._deliver(subscription, event)
-        mine = subscription.selection
-        try:
-            is_as_stored = subscription.presenter.present(event) is event
-        except SchemaError:
-            is_as_stored = False
-        if not is_as_stored or not (event.event_type == mine.event_type or mine.names(event.event_type)):
-            return self._deliver(subscription, event)
-        subscription.last_error, subscription.attempt = None, 0
-        self._note_latency(subscription, event)
+        subscription.attempt = 0
+        if self._latency is not None and not subscription.is_behind:
+            self._latency.record_since(event)
         handled_event.set(event)
-        subscription.begin_judging()
+        subscription.said, subscription.is_judged = None, False
         try:
             result = subscription.callback(event)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
             return self._deliver(subscription, event, self._verdict_on(subscription, error))
         if result is not None and hasattr(type(result), "__await__"):
-            return self._deliver(subscription, event, self._judged(subscription, result))
-        said = subscription.end_judging()
-        if said is not None:
+            return self._finish(subscription, event, result)
+        if (said := subscription.end_judging()) is not None:
             return self._deliver(subscription, event, said)
+        self._take(subscription, event)
+        return True
+
+    async def _finish(self, subscription: Subscription, event: Event, calling: Awaitable[Any]) -> bool:
+        """Await what a plain callback returned; whether the event is passed."""
+        try:
+            await calling
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
+            said: Verdict | None = self._verdict_on(subscription, error)
+        else:
+            said = subscription.end_judging()
+        if said is not None:
+            return await self._deliver(subscription, event, said)
         self._take(subscription, event)
         return True
 
@@ -98,7 +111,8 @@ class Attempts:
             subscription.last_error = None
             subscription.attempt = await self._resumed_attempts(subscription, event)
             handled_event.set(event)
-            self._note_latency(subscription, event)
+            if self._latency is not None and not subscription.is_behind:
+                self._latency.record_since(event)
             begun = self._try(subscription, event)
         while True:
             verdict = begun if isinstance(begun, Verdict) else await begun
@@ -119,6 +133,8 @@ class Attempts:
 
     async def redeliver(self, subscription: Subscription, request: Redelivery) -> None:
         """Try the parked deliveries of the request again, and answer it."""
+        if request.outcome is not None and request.outcome.done():
+            return  # it was given up
         taken, kept, failed_keys = 0, 0, set()
         try:
             for one in request.deliveries:
@@ -195,10 +211,6 @@ class Attempts:
         subscription.last_error = error
         return Verdict("retry", described(error))
 
-    def _note_latency(self, subscription: Subscription, event: Event) -> None:
-        if self._config.metrics_enabled and not subscription.is_behind:
-            self._counters.latency.record(self._clock.time_ns() - (event.ts_ns or 0))
-
     @staticmethod
     async def _call(subscription: Subscription, parts: tuple[Event, ...]) -> object:
         """Let the callback have the event, or its parts; NOT_WANTED where it wanted none of them."""
@@ -242,7 +254,7 @@ class Attempts:
         seconds = min(first * 2.0 ** min(subscription.attempt - 1, 60), longest)
         seconds *= random.uniform(LEAST_JITTER, 1.0)  # noqa: S311 - nobody's secret
         if subscription.memory is not None:
-            due_ns = self._clock.time_ns() + int(seconds * NS_PER_SECOND)
+            due_ns = min(self._clock.time_ns() + int(seconds * NS_PER_SECOND), LAST_NS)
             retry = Retry(event.seq or 0, event.event_id, subscription.attempt, reason, due_ns)
             subscription.memory.note_retry(retry)
         await asyncio.sleep(seconds)
@@ -261,7 +273,9 @@ class Attempts:
         return retry.attempts
 
     def _take(self, subscription: Subscription, event: Event) -> None:
-        self._statuses.taken(event)
+        event._set_status(PROCESSED)  # noqa: SLF001 - the engine keeps it for us
+        if self._statuses.failing:
+            self._statuses.failing.pop(event.seq or 0, None)
         subscription.last_error = None  # with its frames, which may keep anything alive
         subscription.delivered_count += 1
         self._counters.events_delivered += 1
@@ -273,10 +287,14 @@ class Attempts:
     def _halt(self, subscription: Subscription, event: Event, reason: str) -> None:
         subscription.halted_for = reason or "its subscriber said so"
         subscription.pending_messages.append(Halted(event.seq or 0, subscription.halted_for))
-        self._troubles.report(
-            f"halted {subscription.name}",
-            f"{subscription.name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+        name = subscription.name
+        error = HandlerError(
+            f"{name} stands still before {event!r}: {subscription.halted_for}; resume() goes on",
+            handler=name,
+            seq=event.seq,
+            event_id=event.event_id,
         )
+        self._troubles.report(f"halted {name}", str(error), error)
 
     def _note_failure(self, subscription: Subscription, event: Event, reason: str) -> None:
         self._counters.deliveries_failed += 1
@@ -304,7 +322,8 @@ class Attempts:
 
     def _key(self, subscription: Subscription, event: Event) -> Hashable:
         try:
-            return subscription.terms.key(event)
+            key = subscription.terms.key(event)
+            return key if key is None or subscription.memory is None else str(key)
         except Exception as error:  # noqa: BLE001 - the user's code; without a key the event holds up nobody
             self._note_failure(subscription, event, f"its key function raises {described(error)}")
             return None

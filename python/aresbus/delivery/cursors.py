@@ -13,28 +13,22 @@ from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
-from aresbus.places import Anchor, anchor_at, end_of, stands
+from aresbus.places import Anchor, anchor_at, anchor_of, end_of, event_at, stands
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
-from aresbus.subscriptions.checkpoints import SubscriptionLog
+from aresbus.subscriptions.checkpoints import BEFORE_THE_FIRST, SubscriptionLog
 from aresbus.subscriptions.parking import MemoryParking
 from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles
 
 __all__ = ["Refiller", "begin", "forget", "remember", "rewind", "tell_position"]
 
-BEFORE_THE_FIRST = Anchor(0, -1, "")
-"""The checkpoint of a subscription that began on an empty log."""
-
 
 def begin(subscription: Subscription, log: Log) -> None:
     """Put the subscription at its place in ``log``: after its checkpoint, where its terms say, or at the end.
 
-    Its terms count until it has begun: on an earlier opening of this log, that is. Blocks for the disk if it is
-    durable. Raises LogLockedError, ConfigError, StorageError.
+    Blocks for the disk if it is durable. Raises LogLockedError, ConfigError, StorageError.
     """
-    is_new = not subscription.has_begun
-    end = end_of(log)
     subscription.waiting.clear()
     subscription.reader, subscription.current = None, None
     # What a life of before could not tell any more; a Rewound comes again where its checkpoint still is of a lost event.
@@ -42,22 +36,33 @@ def begin(subscription: Subscription, log: Log) -> None:
         one for one in subscription.pending_messages if isinstance(one, Lost | Halted)
     ]
     subscription.requests.clear()
-    terms = subscription.terms
-    start, is_from_history = end, False
-    if is_new and terms.after is not None:
-        start = log.first_seq if terms.after == "start" else terms.after + 1
-        is_from_history = True
-    elif is_new and terms.since is not None:
-        start, is_from_history = log.first_seq, True
-    if terms.name is not None:
-        start = _recall(subscription, log, start, is_default=not is_from_history)
-        is_from_history = True
+    memory = _opened_memory(subscription, log) if subscription.is_durable else None
+    if memory is None or memory.checkpoint is None:
+        start, is_from_history = _beginning(subscription, log)
+        if memory is not None and subscription.terms.is_from_now_on:
+            _remember_now(memory, log, start)
+    else:
+        start, is_from_history = _recalled(subscription, log, memory.checkpoint), True
     subscription.next_seq = subscription.told_position = start
     subscription.is_behind = subscription.was_behind = is_from_history
 
 
-def _recall(subscription: Subscription, log: Log, start: int, *, is_default: bool) -> int:
-    """The place after the checkpoint of a durable subscription; ``start`` where it has none yet."""
+def _beginning(subscription: Subscription, log: Log) -> tuple[int, bool]:
+    """Where its terms let it begin, and whether in history.
+
+    They count for a live one until it has begun, on an earlier opening of this log that is; for a durable one until it has
+    a checkpoint. A place that is still to come counts until it came.
+    """
+    terms, end = subscription.terms, end_of(log)
+    counts = subscription.is_durable or not subscription.has_begun
+    if counts and (terms.after == "start" or terms.since is not None):
+        return log.first_seq, True
+    if isinstance(terms.after, int) and (counts or terms.after >= end):
+        return terms.after + 1, counts
+    return end, subscription.is_durable
+
+
+def _opened_memory(subscription: Subscription, log: Log) -> SubscriptionLog:
     name = subscription.terms.name or ""
     if log.path is None:
         problem = f"name {name!r}: a log in memory remembers nothing, so the subscription cannot be durable"
@@ -66,20 +71,23 @@ def _recall(subscription: Subscription, log: Log, start: int, *, is_default: boo
     subscription.memory = subscription.parking = memory
     if wished := memory.wished():
         subscription.requests.append(Redelivery(wished))
-    checkpoint = memory.checkpoint
-    if checkpoint is None:
-        if is_default:
-            # From now on means from this now: a crash before the first checkpoint must not make it a later one.
-            if log.mode == "rw":
-                log.sync()
-            durable = log.durable_seq
-            at = start - 1 if durable is None else min(start - 1, durable)
-            memory.advance(anchor_at(log, at) or BEFORE_THE_FIRST)
-            memory.sync()
-        return start
-    if stands(log, checkpoint):
-        return checkpoint.seq + 1
-    return rewind(subscription, log, checkpoint)
+    return memory
+
+
+def _remember_now(memory: SubscriptionLog, log: Log, start: int) -> None:
+    """From now on means from this now: a crash before the first checkpoint must not make it a later one."""
+    if log.mode == "rw":
+        log.sync()
+    durable = log.durable_seq
+    at = start - 1 if durable is None else min(start - 1, durable)
+    memory.advance(anchor_at(log, at) or BEFORE_THE_FIRST)
+    memory.sync()
+
+
+def _recalled(subscription: Subscription, log: Log, checkpoint: Anchor) -> int:
+    """The place after the checkpoint; where it began counts no more."""
+    subscription.since_ns = None
+    return checkpoint.seq + 1 if stands(log, checkpoint) else rewind(subscription, log, checkpoint)
 
 
 def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:
@@ -104,7 +112,10 @@ def remember(subscription: Subscription, frontier: Frontier) -> None:
     durable = None if log is None or log.is_closed else log.durable_seq
     if memory is None or log is None or durable is None:
         return
-    passed = min(subscription.position(frontier.dispatched) - 1, durable)
+    position = subscription.position(frontier.dispatched)
+    if position > frontier.end:
+        return  # it waits for a place that is still to come, and would begin before it
+    passed = min(position - 1, durable)
     known = memory.checkpoint
     if subscription.was_rewound and subscription.pending_messages:
         return  # it has yet to be told
@@ -114,10 +125,11 @@ def remember(subscription: Subscription, frontier: Frontier) -> None:
         return
     if passed < 0 or (known is not None and passed <= known.seq and not subscription.was_rewound):
         return
-    anchor = anchor_at(log, passed)
-    if anchor is not None:
-        memory.advance(anchor)
-        subscription.was_rewound = False
+    event = event_at(log, passed)
+    if event is None or (event.ts_ns or 0) < (subscription.since_ns or 0):
+        return  # so too with a time that is still to come
+    memory.advance(anchor_of(event))
+    subscription.was_rewound = False
 
 
 def tell_position(subscription: Subscription, dispatched: int) -> bool:
@@ -182,9 +194,11 @@ class Refiller:
     def _batch(self, subscription: Subscription, log: Log) -> list[Event]:
         if subscription.reader is None:
             after = subscription.next_seq - 1 if subscription.next_seq else None
-            since = subscription.terms.since if subscription.memory is None else None
             types = self._versions.stored_types(subscription.event_type)
-            subscription.reader = subscription.selection.read(log, after, types, since)
+            subscription.reader = subscription.selection.read(log, after, types, subscription.since_ns)
+            if after is None and (first := log.first_seq) > 0:
+                # A read that names no place begins with what is kept, and says nothing of what is not.
+                raise TruncatedError(f"events before {first} are no longer kept", first_seq=first)
         return list(islice(subscription.reader, min(self._batch_size, subscription.bound)))
 
     def _lose(self, subscription: Subscription, error: TruncatedError) -> None:

@@ -62,7 +62,7 @@ class Roster:
     def wanting(self, event: Event) -> list[Subscription]:
         """Who selects the event."""
         matching = self.matching(event.event_type)
-        return [one for one in matching if not one.is_narrow or one.selection.fits(event)]
+        return [one for one in matching if not one.is_narrow or one.fits(event)]
 
     def _replace(self, by_type: dict[str, list[Subscription]]) -> None:
         self.by_type = by_type

@@ -11,7 +11,10 @@ from aresbus.events import EventStatus
 from aresbus.metrics import Counters
 from aresbus.subscriptions import Subscription
 
-__all__ = ["Statuses"]
+__all__ = ["PROCESSED", "Statuses"]
+
+PROCESSED = EventStatus.PROCESSED
+"""Looked up once: up to Python 3.11 naming a member costs as much as telling it to the engine."""
 
 
 class Statuses:
@@ -21,37 +24,32 @@ class Statuses:
         """``roster`` knows who wants an event, ``frontier`` who had it."""
         self._counters, self._max_history = counters, max_history
         self._roster, self._frontier = roster, frontier
-        self._failing: dict[int, dict[Subscription, bool]] = {}
-
-    def taken(self, event: Event) -> None:
-        """A subscription took it."""
-        event._set_status(EventStatus.PROCESSED)  # noqa: SLF001 - the engine keeps it for us
-        if self._failing:
-            self._failing.pop(event.seq or 0, None)
+        self.failing: dict[int, dict[Subscription, bool]] = {}
+        """Of events that nobody took yet, by seq, who failed on them, and whether for good."""
 
     def passed(self, event: Event, by: Subscription) -> None:
         """A subscription found that it did not want the event after all, or was told to skip it."""
         seq = event.seq or 0
-        if seq in self._failing:
-            self._failing[seq].pop(by, None)
+        if seq in self.failing:
+            self.failing[seq].pop(by, None)
             self._judge(event, passing=by)
         elif event._status() is EventStatus.PENDING:  # noqa: SLF001
             others = [one for one in self._roster.wanting(event) if one is not by]
             if all(self._frontier.is_past(one, seq) for one in others):
-                event._set_status(EventStatus.PROCESSED)  # noqa: SLF001
+                event._set_status(PROCESSED)  # noqa: SLF001
 
     def failed(self, event: Event, by: Subscription, *, is_last: bool) -> None:
         """A subscription failed on it, for good if ``is_last``."""
-        if event._status() is EventStatus.PROCESSED:  # noqa: SLF001
+        if event._status() is PROCESSED:  # noqa: SLF001
             return
-        self._failing.setdefault(event.seq or 0, {})[by] = is_last
+        self.failing.setdefault(event.seq or 0, {})[by] = is_last
         self._judge(event)
-        while len(self._failing) > self._max_history:
-            del self._failing[next(iter(self._failing))]
+        while len(self.failing) > self._max_history:
+            del self.failing[next(iter(self.failing))]
 
     def _judge(self, event: Event, passing: Subscription | None = None) -> None:
         seq = event.seq or 0
-        verdicts = self._failing[seq]
+        verdicts = self.failing[seq]
         wanting = [one for one in self._roster.wanting(event) if one is not passing]
         if not all(one in verdicts or self._frontier.is_past(one, seq) for one in wanting):
             return
@@ -59,12 +57,12 @@ class Statuses:
         if verdicts:
             event._set_status(EventStatus.FAILED if is_failed else EventStatus.RETRYING)  # noqa: SLF001
         else:
-            event._set_status(EventStatus.PROCESSED)  # noqa: SLF001
+            event._set_status(PROCESSED)  # noqa: SLF001
         if is_failed:
             self._counters.events_failed += 1
         if is_failed or not verdicts:
-            del self._failing[seq]
+            del self.failing[seq]
 
     def clear(self) -> None:
         """Forget all, for another log."""
-        self._failing.clear()
+        self.failing.clear()

@@ -24,7 +24,8 @@ from aresbus.replay.pace import Pace, RealTimer, Timer
 from aresbus.replay.player import Player
 from aresbus.replay.recorded import Recorded
 from aresbus.replay.report import ReplayReport
-from aresbus.subscriptions import Callback
+from aresbus.replay.terms import refuse_terms
+from aresbus.subscriptions import Callback, Selection
 
 __all__ = ["Replay"]
 
@@ -139,13 +140,26 @@ class Replay:
             return Publication(None, error)
         return Publication(event)
 
-    def subscribe(self, event_type: str, callback: Callback) -> ReplaySubscription:
+    def subscribe(
+        self,
+        event_type: str,
+        callback: Callback,
+        *,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        where: Callable[[Event], Any] | None = None,
+        **terms: Any,
+    ) -> ReplaySubscription:
         """Call ``callback(event)``, sync or async, for every event of the type delivered from now on.
 
-        Handlers of one event are called in the order of subscribing, each to its end. Raises UnknownEventTypeError,
-        TypeError.
+        ``event_type``, a type or a pattern, ``aggregate_id``, ``tags`` and ``where`` choose as they do live. Handlers of one
+        event are called in the order of subscribing, each to its end. Raises UnknownEventTypeError, TypeError, and
+        ConfigError for the other terms of a live subscription, which a replay cannot keep: it says of each why.
         """
-        return self._player.handlers.add(known_type(event_type), callback)
+        text = event_type if Selection.is_pattern(event_type) else known_type(event_type)
+        selection = Selection(text, aggregate_id, tags, where)
+        refuse_terms(terms, selection.problems())
+        return self._player.handlers.add(selection, callback)
 
     def unsubscribe(self, event_type: str, callback: Callback) -> None:
         """End every subscription of this callback to this type; nothing if there is none."""

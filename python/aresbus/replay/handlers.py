@@ -13,7 +13,7 @@ from aresbus._core import Event
 from aresbus._typing import override
 from aresbus.correlation import handled_event
 from aresbus.errors import HandlerError
-from aresbus.subscriptions import Callback
+from aresbus.subscriptions import Callback, Selection
 from aresbus.subscriptions.subscription import is_same_callback
 from aresbus.troubles import Troubles, described
 
@@ -21,11 +21,13 @@ __all__ = ["Handlers", "ReplaySubscription"]
 
 
 class ReplaySubscription:
-    """One callback on one event type of a replay. Made by ``replay.subscribe``."""
+    """One callback on a choice of a replay's events. Made by ``replay.subscribe``."""
 
-    def __init__(self, event_type: str, callback: Callback, owner: "Handlers") -> None:
+    def __init__(self, selection: Selection, callback: Callback, owner: "Handlers") -> None:
         """Active from the next delivery on."""
-        self.event_type: str = event_type
+        self.selection: Selection = selection
+        self.event_type: str = selection.event_type
+        """The type, or the pattern of types, it is subscribed to."""
         self.callback: Callback = callback
         self.name: str = getattr(callback, "__qualname__", None) or repr(callback)
         """Name of the callback, for reports."""
@@ -53,38 +55,47 @@ class Handlers:
         self.troubles: Troubles = Troubles(logging.getLogger("aresbus.replay"))
         self.task: asyncio.Task[Any] | None = None
         """The task that a handler runs in now."""
+        self._subscriptions: tuple[ReplaySubscription, ...] = ()
         self._by_type: dict[str, tuple[ReplaySubscription, ...]] = {}
+        """Who means a type, of the types asked for since the subscriptions changed."""
         self._stops_on_error = stops_on_error
         self._failure: HandlerError | None = None
 
-    def add(self, event_type: str, callback: Callback) -> ReplaySubscription:
+    def add(self, selection: Selection, callback: Callback) -> ReplaySubscription:
         """Subscribe, behind those that did before. Raises TypeError."""
-        if not callable(callback):
-            raise TypeError(f"a callback is called with the event; {callback!r} cannot be called")
-        made = ReplaySubscription(event_type, callback, self)
-        # A new tuple: a delivery may be walking the old one.
-        self._by_type[event_type] = (*self._by_type.get(event_type, ()), made)
+        for what in (callback, *([] if selection.where is None else [selection.where])):
+            if not callable(what):
+                raise TypeError(f"a callback is called with the event; {what!r} cannot be called")
+        made = ReplaySubscription(selection, callback, self)
+        self._replace((*self._subscriptions, made))
         return made
 
     def remove(self, subscription: ReplaySubscription) -> None:
         """End one subscription."""
         subscription.is_active = False
-        text = subscription.event_type
-        self._by_type[text] = tuple(one for one in self._by_type.get(text, ()) if one.is_active)
+        self._replace(tuple(one for one in self._subscriptions if one.is_active))
 
     def remove_callback(self, event_type: str, callback: Callback) -> None:
-        """End every subscription of this callback to this type."""
-        for one in self._by_type.get(event_type, ()):
-            if is_same_callback(one.callback, callback):
+        """End every subscription of this callback to this type, or pattern of types."""
+        for one in self._subscriptions:
+            if one.event_type == event_type and is_same_callback(one.callback, callback):
                 self.remove(one)
 
-    def wants(self, event_type: str) -> bool:
-        """Whether anybody subscribed to the type."""
-        return bool(self._by_type.get(event_type))
+    def wanting(self, event: Event) -> list[ReplaySubscription]:
+        """Who means the event, but for their predicates, which are called in their turn."""
+        text = event.event_type
+        matching = self._by_type.get(text)
+        if matching is None:
+            matching = tuple(one for one in self._subscriptions if one.selection.names(text))
+            self._by_type[text] = matching
+        return [one for one in matching if not one.selection.is_narrow or one.selection.fits(event)]
+
+    def _replace(self, subscriptions: tuple[ReplaySubscription, ...]) -> None:
+        self._subscriptions, self._by_type = subscriptions, {}
 
     async def deliver(self, event: Event) -> None:
         """Call every handler that wants the event, to its end, one after another."""
-        wanting = self._by_type.get(event.event_type)
+        wanting = self.wanting(event)
         if not wanting:
             return
         token = handled_event.set(event)
@@ -98,7 +109,10 @@ class Handlers:
             handled_event.reset(token)
 
     async def _call(self, subscription: ReplaySubscription, event: Event) -> None:
+        where = subscription.selection.where
         try:
+            if where is not None and not where(event):
+                return
             result = subscription.callback(event)
             if result is not None and hasattr(type(result), "__await__"):
                 await result

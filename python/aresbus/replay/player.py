@@ -173,7 +173,7 @@ class Player:
     def _refuse_twin(self, event: Event) -> None:
         """Refuse to deliver an event twice: as its handler published it then, and as one publishes it now."""
         text = str(event.event_type)
-        if text not in self.made.types or event.causation_id is None or not self.handlers.wants(text):
+        if text not in self.made.types or event.causation_id is None or not self.handlers.wanting(event):
             return
         if self.recorded.types is not None and text in self.recorded.types:
             return  # the caller named it

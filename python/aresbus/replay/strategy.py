@@ -4,10 +4,10 @@ Owns that interface and nothing else: EnhancedEventBus and Replay both have it. 
 the two can do.
 """
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
-from aresbus._core import Durability, Expected
+from aresbus._core import Durability, Event, Expected
 from aresbus.clock import Clock
 from aresbus.subscriptions import Callback
 
@@ -39,8 +39,16 @@ class StrategyBus(Protocol):
     ) -> Coroutine[Any, Any, str]:
         """Append the event now; awaiting the result gives its id."""
 
-    def subscribe(self, event_type: str, callback: Callback) -> Any:
-        """Call ``callback(event)`` for every event of the type from now on."""
+    def subscribe(
+        self,
+        event_type: str,
+        callback: Callback,
+        *,
+        aggregate_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        where: Callable[[Event], Any] | None = None,
+    ) -> Any:
+        """Call ``callback(event)`` for every event of the type, or pattern of types, from now on, narrowed down as asked."""
 
     def unsubscribe(self, event_type: str, callback: Callback) -> None:
         """End every subscription of this callback to this type."""

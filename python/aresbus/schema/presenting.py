@@ -50,13 +50,17 @@ class Presenter:
         self._default = DEFAULT_VERSION if policy == "raw" else None
         self._told: set[tuple[str, str]] = set()
 
+    def is_current(self, event: Event) -> bool:
+        """Whether the event is to be presented as it stands, at a glance; False where it takes more than that to know."""
+        return event.schema_version == self._settled.get(event.event_type, self._default)
+
     def present(self, event: Event) -> Event | tuple[Event, ...]:
         """The event in its current form: itself, another one, or the parts of a split in order; () is a skipped one.
 
         A failing step raises UpcastError, with the position and the cause. Of a version that is unknown here "park"
         and "halt" raise UpcastError too, of a type UnknownEventTypeError; what becomes of the event is the caller's.
         """
-        if event.schema_version == self._settled.get(event.event_type, self._default):
+        if self.is_current(event):
             return event
         try:
             return self._presented(event)

@@ -3,6 +3,7 @@
 Owns the public names. How events get from the log to a subscription is delivery's business.
 """
 
+from aresbus.places import Anchor
 from aresbus.subscriptions.messages import (
     CaughtUp,
     Disconnected,
@@ -19,6 +20,7 @@ from aresbus.subscriptions.subscription import Callback, Subscription
 from aresbus.subscriptions.terms import Terms
 
 __all__ = [
+    "Anchor",
     "Callback",
     "CaughtUp",
     "Disconnected",

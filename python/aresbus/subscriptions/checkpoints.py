@@ -15,18 +15,24 @@ from typing import Any, Literal
 
 from aresbus import _core
 from aresbus._core import Event
-from aresbus.errors import HandlerError, LogLockedError
+from aresbus.errors import HandlerError, LimitError, LogLockedError
 from aresbus.places import Anchor, anchor_of, event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
-__all__ = ["Retry", "SubscriptionLog", "folders_in", "names_in"]
+__all__ = ["BEFORE_THE_FIRST", "Retry", "SubscriptionLog", "folders_in", "names_in"]
 
 FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
 """A checkpoint takes some 200 bytes, at most one a second."""
 NAME_HASH_BYTES = 16
+IS_ANSWERED = True
+"""Each lies within the folder of a log: who opened that has answered whether its file system may be used."""
 NAMED, CHECKPOINT, RETRYING = "named", "checkpoint", "retrying"
 PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
+
+
+BEFORE_THE_FIRST = Anchor(0, -1, "")
+"""The checkpoint of a subscription that began on an empty log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class SubscriptionLog:
         raises.
         """
         self.checkpoint: Anchor | None = None
-        """Everything up to this event was taken or parked."""
+        """Everything up to this event was taken, parked or skipped."""
         self.retry: Retry | None = None
         """The retry that was waiting when the last process ended."""
         self._parked: dict[Anchor, tuple[int, str | None]] = {}
@@ -61,17 +67,8 @@ class SubscriptionLog:
         """Of each key what is parked."""
         self._wished: set[Anchor] = set()
         self._events = log
-        try:
-            self._log = _core.Log(
-                folder_of(log.path or "", name),
-                mode=mode,
-                segment_bytes=SEGMENT_BYTES,
-                # It lies within the folder of a log that is open: whoever opened that has answered the question.
-                force_filesystem=True,
-            )
-        except LogLockedError as locked:
-            fields = {field: getattr(locked, field) for field in locked.FIELDS}
-            raise LogLockedError(f"the subscription {name!r} is in use; {locked.message}", **fields) from None
+        self._name, self._mode = name, mode
+        self._log = self._opened(SEGMENT_BYTES)
         try:
             if self._log.last_seq is None and mode == "rw":
                 self._log.append(NAMED, {"name": name})
@@ -80,9 +77,28 @@ class SubscriptionLog:
             self._log.close()
             raise
 
+    def _opened(self, segment_bytes: int) -> _core.Log:
+        try:
+            return _core.Log(
+                folder_of(self._events.path or "", self._name),
+                mode=self._mode,
+                segment_bytes=segment_bytes,
+                force_filesystem=IS_ANSWERED,
+            )
+        except LogLockedError as locked:
+            fields = {field: getattr(locked, field) for field in locked.FIELDS}
+            raise LogLockedError(
+                f"the subscription {self._name!r} is in use; {locked.message}", **fields
+            ) from None
+
     def close(self) -> None:
         """Sync and close. Idempotent."""
         self._log.close()
+
+    @property
+    def passed(self) -> Anchor | None:
+        """The checkpoint, where it is of an event."""
+        return None if self.checkpoint == BEFORE_THE_FIRST else self.checkpoint
 
     def look_in(self, log: _core.Log) -> None:
         """Look for events in ``log`` from now on: the same one, opened again."""
@@ -96,7 +112,8 @@ class SubscriptionLog:
 
     def note_retry(self, retry: Retry) -> None:
         """Remember that the event is due again. Does not wait for the disk."""
-        self._append(RETRYING, {name: getattr(retry, name) for name in Retry.__slots__})
+        record = {name: getattr(retry, name) for name in Retry.__slots__}
+        self._append(RETRYING, {**record, "error": _storable(retry.error)})
 
     def sync(self) -> None:
         """Make durable what was remembered so far. Blocks for the disk."""
@@ -106,13 +123,13 @@ class SubscriptionLog:
 
     def park(self, delivery: ParkedDelivery) -> int:
         """Set the delivery aside with its whole event; on the disk before any later checkpoint. 0: nothing is dropped."""
-        place, key = delivery.place, None if delivery.key is None else str(delivery.key)
+        place, key = delivery.place, None if delivery.key is None else _storable(delivery.key)
         record = {
             **place._asdict(),
             "key": key,
             "attempts": delivery.attempts,
             "queued": delivery.is_queued,
-            "error": delivery.error.message,
+            "error": _storable(delivery.error.message),
             "handler": delivery.error.handler,
             "event": delivery.event.stored.to_dict(),
         }
@@ -156,7 +173,7 @@ class SubscriptionLog:
         """
         if key is None:
             return False
-        return any(parked < place for parked in self._held.get(str(key), ()))
+        return any(parked < place for parked in self._held.get(_storable(key), ()))
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -192,7 +209,17 @@ class SubscriptionLog:
                 del self._held[key]
 
     def _append(self, kind: str, data: dict[str, Any]) -> int:
-        return self._log.append(kind, data).seq
+        try:
+            return self._log.append(kind, data).seq
+        except LimitError as error:
+            # An event may be as large as the segments of its log, which are larger than those here. That blocks for the disk.
+            self._log.close()
+            try:
+                self._log = self._opened(2 * (error.got or 0))
+            except BaseException:
+                self._log = self._opened(SEGMENT_BYTES)
+                raise
+            return self._log.append(kind, data).seq
 
     def _deliveries(self, places: Iterable[Anchor]) -> list[ParkedDelivery]:
         """Those parked at ``places``. One pass from the first of them on: many are parked together, or few at all."""
@@ -215,6 +242,11 @@ class SubscriptionLog:
         return ParkedDelivery(event, data["attempts"], error, place, data["key"], is_queued=data["queued"])
 
 
+def _storable(value: object) -> str:
+    """The value's text, with whatever UTF-8 cannot express as escapes."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def folder_of(log_path: str, name: str) -> str:
     """Where the memory of the subscription ``name`` is."""
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=NAME_HASH_BYTES)
@@ -230,6 +262,6 @@ def folders_in(log_path: str | os.PathLike[str]) -> list[Path]:
 def names_in(log_path: str) -> Iterator[str]:
     """The names of all durable subscriptions of a log. Raises what opening their logs for reading raises."""
     for folder in folders_in(log_path):
-        with _core.Log(folder, mode="r") as own:
+        with _core.Log(folder, mode="r", force_filesystem=IS_ANSWERED) as own:
             for record in own.read(types=NAMED, limit=1):
                 yield record.data["name"]

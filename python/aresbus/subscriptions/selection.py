@@ -25,6 +25,30 @@ class Selection:
     tags: Mapping[str, str] | None = None
     where: Callable[[Event], Any] | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, Mapping):  # a copy: what its user does to his own changes nothing
+            object.__setattr__(self, "tags", dict(self.tags))
+
+    def problems(self) -> list[str]:
+        """What is wrong with it, as ``bus.subscribe`` took it: a sentence each."""
+        tags: Any = self.tags
+        is_fine = tags is None or (
+            isinstance(tags, Mapping) and all(_is_text(one) for pair in tags.items() for one in pair)
+        )
+        judged = [
+            ("event_type", self.event_type, _is_text(self.event_type), "text that UTF-8 can express"),
+            (
+                "aggregate_id",
+                self.aggregate_id,
+                self.aggregate_id is None or _is_text(self.aggregate_id),
+                "text that UTF-8 can express",
+            ),
+            ("tags", tags, is_fine, "a mapping of such text to such text"),
+        ]
+        return [
+            f"{what}: got {value!r}, takes {takes}" for what, value, is_fine, takes in judged if not is_fine
+        ]
+
     @staticmethod
     def is_pattern(event_type: Any) -> bool:
         """Whether the text means every type that begins with it."""
@@ -46,9 +70,18 @@ class Selection:
             return False
         return not self.tags or self.tags.items() <= event.tags.items()
 
-    def read(self, log: Log, after: int | None, types: Iterable[str], since: Any = None) -> EventIterator:
+    def read(
+        self, log: Log, after: int | None, types: Iterable[str], since: int | None = None
+    ) -> EventIterator:
         """The stored events that are meant, behind ``after``; ``types`` are all whose events may be by now.
 
         Raises TruncatedError, CorruptionError, LogClosedError.
         """
         return log.read(after=after, since=since, types=types, aggregate_id=self.aggregate_id, tags=self.tags)
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from aresbus._core import Event
 from aresbus._typing import override
 from aresbus.errors import BusStateError
+from aresbus.places import Anchor
 from aresbus.subscriptions.messages import Message
 from aresbus.subscriptions.parking import MemoryParking, ParkedDelivery, Parking
 from aresbus.subscriptions.selection import Selection
@@ -123,9 +124,10 @@ class Subscription:
     """What outlives the process, of a durable subscription on an open log."""
     presenter: "Presenter"
     """Gives events the form that the callback wants."""
-    _verdict: Verdict | None = None
-    _is_judged: bool = True
-    """Nothing more may be said: no event is being handled, or its time is up."""
+    said: Verdict | None = None
+    """What the subscriber said of the event that is being handled."""
+    is_judged: bool = True
+    """Nothing more may be said: no event is being handled, it was judged, or its time is up."""
     _judged: asyncio.Event | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -134,6 +136,8 @@ class Subscription:
     ) -> None:
         """Deliver what is selected; at most ``max_waiting`` events wait in memory. A cursor has yet to be given a place."""
         self.selection: Selection = selection
+        self.event_type: str = selection.event_type
+        """The type, or the pattern of types, it is subscribed to."""
         self.terms: Terms = terms
         self.callback: Callback = callback
         """What gets the events."""
@@ -146,7 +150,9 @@ class Subscription:
         self.parking: Parking = MemoryParking()
         self.pending_messages: list[Message] = []
         self.requests: deque[Redelivery] = deque()
-        self.is_narrow: bool = selection.is_narrow
+        self.since_ns: int | None = terms.since_ns
+        """Events that were appended before are not for it; None also of a durable one that has a checkpoint."""
+        self.is_narrow: bool = selection.is_narrow or self.since_ns is not None
         """Whether an event of its type has to be looked at before it is wanted."""
         self.is_plain: bool = terms.name is None and terms.ack == "return" and selection.where is None
         """Nothing is asked, remembered or awaited around its callback."""
@@ -211,6 +217,16 @@ class Subscription:
             self.parking.resolve(one.place, "dropped")
         return len(chosen)
 
+    @property
+    def checkpoint(self) -> Anchor | None:
+        """What it would go on behind if the process were killed now; it follows the deliveries every ``processing_interval``.
+
+        Everything up to it was taken, parked or skipped. None before any event, without a name, and while no log is open.
+        A loss of power may set it back by ``sync_interval_ms``. From any thread.
+        """
+        memory = self.memory
+        return None if memory is None else memory.passed
+
     # What delivery asks
 
     @property
@@ -218,10 +234,11 @@ class Subscription:
         """Whether it has a name, and so a checkpoint."""
         return self.terms.name is not None
 
-    @property
-    def event_type(self) -> str:
-        """The type, or the pattern of types, it is subscribed to."""
-        return self.selection.event_type
+    def fits(self, event: Event) -> bool:
+        """Whether an event of a type that is meant is one that it selects, but for its predicate."""
+        if self.since_ns is not None and (event.ts_ns or 0) < self.since_ns:
+            return False
+        return self.selection.fits(event)
 
     def position(self, dispatched: int) -> int:
         """The first seq it may still have to take, where everything before ``dispatched`` was handed out."""
@@ -253,11 +270,11 @@ class Subscription:
         """The callback is about to get an event."""
         if self.terms.ack == "manual":
             self._judged, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        self._verdict, self._is_judged = None, False
+        self.said, self.is_judged = None, False
 
     async def verdict(self) -> Verdict | None:
         """What was said of the event, once the callback returned. Raises TimeoutError where nothing was in time."""
-        if self._verdict is None and self._judged is not None:
+        if self.said is None and self._judged is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._judged.wait(), self.terms.ack_timeout)
         said = self.end_judging()
@@ -267,18 +284,24 @@ class Subscription:
 
     def end_judging(self) -> Verdict | None:
         """What was said of the event so far; from now on it is refused. Idempotent."""
-        with self._judging:
-            self._is_judged = True
-            return self._verdict
+        # ORDER: closed, then the look at the lock. Who comes to it later finds it closed; who holds it may be in time.
+        # Nearly always nobody does, and a lock taken for each event would cost more than all the rest of judging.
+        self.is_judged = True
+        if self._judging.locked():
+            with self._judging:
+                pass
+        return self.said
 
     def _judge(self, event: Event, verdict: Verdict) -> None:
         with self._judging:
+            # ORDER: first whether anything may be said; while it may, what is handled stays, since its end waits for us.
+            is_late = self.is_judged
             handled = self.redelivered or self.current
-            if self._is_judged or handled is None or handled.seq != event.seq:
+            if is_late or handled is None or handled.seq != event.seq:
                 raise BusStateError(
                     f"{self.name} is not handling {event!r}: it was judged, or its time was up"
                 )
-            self._verdict, self._is_judged = verdict, True
+            self.said, self.is_judged = verdict, True
         if self._judged is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._judged.set)
 

@@ -5,13 +5,14 @@ subscription is made, all faults at once.
 """
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from aresbus._core import MAX_TEXT_BYTES, Event
 from aresbus.errors import ConfigError
+from aresbus.events import ns_of_datetime
 from aresbus.subscriptions.messages import Message
 
 __all__ = ["AckMode", "BackPressure", "OnMessage", "Terms"]
@@ -29,6 +30,7 @@ FIRST_BACK_OFF_SECONDS = 0.010
 LONGEST_BACK_OFF_SECONDS = 1.0
 """A failing handler is tried again after some 10 ms, then twice as long each time, up to a second."""
 ACK_TIMEOUT_SECONDS = 30.0
+LAST_SEQ, LAST_NS = (1 << 64) - 1, (1 << 63) - 1
 
 
 def by_aggregate(event: Event) -> Hashable:
@@ -46,9 +48,11 @@ class Terms:
     later events of the same ``key`` queue behind a parked one. One bus at a time may use a name. Where the event of its
     checkpoint is no longer in the log, ``on_message`` is told Rewound, and it goes on with what came instead."""
     after: int | Literal["start"] | None = None
-    """Begin behind this position, or with the first event that is kept."""
+    """Begin behind this position, or with the first event that is kept. One that is not there yet is waited for: what comes
+    before it is not delivered."""
     since: datetime | int | None = None
-    """Begin with what was appended from this time on: an aware datetime, or ns since 1970."""
+    """Begin with what was appended from this time on: an aware datetime, or ns since 1970. A time to come is waited for: what
+    is appended before it is not delivered."""
     on_message: OnMessage | None = None
     """Gets CaughtUp, FellBehind, Position, Rewound, Lost, Disconnected, Halted in their place among the events; sync or
     async; a failure is logged and changes nothing."""
@@ -80,9 +84,19 @@ class Terms:
     """What becomes of an event whose schema version is newer than any that is registered: it comes as stored ("raw"), is
     skipped, parked, or the subscription halts."""
 
-    def check(self) -> None:
-        """Raise ConfigError that lists every setting that cannot be kept."""
-        problems = [
+    @property
+    def is_from_now_on(self) -> bool:
+        """Whether nothing is said of where it begins."""
+        return self.after is None and self.since is None
+
+    @property
+    def since_ns(self) -> int | None:
+        """``since`` in ns since 1970."""
+        return ns_of_datetime(self.since) if isinstance(self.since, datetime) else self.since
+
+    def check(self, beside: Iterable[str] = ()) -> None:
+        """Raise ConfigError that lists every setting that cannot be kept, and what was found ``beside`` them."""
+        problems = [*beside] + [
             f"{what}: got {value!r}, takes {takes}"
             for what, value, is_fine, takes in self._judged()
             if not is_fine
@@ -99,10 +113,10 @@ class Terms:
             (
                 "after",
                 after,
-                after in (None, "start") or _is_count(after, 0),
+                after in (None, "start") or _is_count(after, 0, LAST_SEQ),
                 'a position from 0, or "start"',
             ),
-            ("since", self.since, _is_moment(self.since), "an aware datetime or ns since 1970"),
+            ("since", self.since, _is_moment(self.since), "an aware datetime or ns since 1970, until 2262"),
             (
                 "on_message",
                 self.on_message,
@@ -148,8 +162,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value.encode("utf-8", "surrogatepass")) <= MAX_TEXT_BYTES
 
 
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_count(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_seconds(value: Any) -> bool:
@@ -161,4 +175,6 @@ def _is_back_off(value: Any) -> bool:
 
 
 def _is_moment(value: Any) -> bool:
-    return value is None or _is_count(value, 0) or (isinstance(value, datetime) and value.tzinfo is not None)
+    if isinstance(value, datetime):
+        return value.tzinfo is not None and abs(ns_of_datetime(value)) <= LAST_NS
+    return value is None or _is_count(value, 0, LAST_NS)

@@ -120,7 +120,8 @@ class Conflated:
             key = self._key(event)
             if key is None:
                 key = object()
-            elif self._events.pop(key, None) is not None:
+            elif key in self._events:  # raises where it cannot be hashed, which a pop from nothing does not
+                del self._events[key]
                 self.dropped_count += 1
         except Exception:  # noqa: BLE001 - the user's code, in a place where nobody could try again
             key = object()
