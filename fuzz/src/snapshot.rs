@@ -9,7 +9,10 @@ use std::{
 };
 
 use _core::{
-    format::{blob::Blob, names},
+    format::{
+        blob::Blob,
+        names::{self, SnapshotName},
+    },
     place::Place,
     vfs::{Vfs, memory::InMemory},
 };
@@ -55,9 +58,10 @@ pub fn run(input: &[u8]) {
     let log_id = decoded.map_or([7; 16], |blob| blob.log_id);
     let place = Place { vfs: vfs_of(&path, &file), path: PathBuf::from("/log") };
     let limit = SIZE_CLASS * file.len() + SMALL_BYTES;
-    for (seq, found) in allocating_at_most(limit, || place.read_snapshots(log_id, key)).unwrap() {
-        let blob = decoded.filter(|blob| blob.seq == seq && blob.key == key);
-        assert_eq!(found.as_deref(), blob.map(|blob| blob.payload));
+    for name in allocating_at_most(limit, || place.list_snapshots()).unwrap() {
+        let found = allocating_at_most(limit, || place.read_snapshot(log_id, name)).unwrap();
+        let blob = decoded.filter(|blob| SnapshotName::new(blob.key, blob.seq) == name);
+        assert_eq!(found, blob.map(|blob| (blob.key.to_owned(), blob.payload.to_vec())));
     }
 }
 

@@ -90,6 +90,14 @@ if TYPE_CHECKING:
     from aresbus.replay import Replay, ReplayReport, StrategyBus, digest_of, gate, sink
     from aresbus.repositories import Executed, Repository
     from aresbus.schema import EventVersionManager, Schema
+    from aresbus.snapshot_acts import (
+        CheckedSnapshot,
+        check_snapshots,
+        drop_snapshots,
+        list_snapshots,
+        take_snapshot,
+    )
+    from aresbus.snapshot_policies import SnapshotPolicy
     from aresbus.sqlite_projections import SqliteProjectionStore
     from aresbus.store import FileEventStore, IEventStore, MemoryEventStore
     from aresbus.subscriptions import ParkedDelivery, Subscription
@@ -106,6 +114,7 @@ __all__ = [
     "AuditError",
     "BusConfig",
     "BusStateError",
+    "CheckedSnapshot",
     "Clock",
     "ConfigError",
     "CorruptionError",
@@ -158,6 +167,7 @@ __all__ = [
     "Schema",
     "SchemaConflictError",
     "SchemaError",
+    "SnapshotPolicy",
     "SqliteProjectionStore",
     "StatusEndpoint",
     "StorageError",
@@ -173,12 +183,15 @@ __all__ = [
     "actor",
     "applies",
     "category_of",
+    "check_snapshots",
     "correlate",
     "digest_of",
+    "drop_snapshots",
     "export_acts",
     "gate",
     "get_event_bus_config",
     "latency_between",
+    "list_snapshots",
     "open",
     "read_acts",
     "rebuild",
@@ -189,6 +202,7 @@ __all__ = [
     "serve_status",
     "setup_enhanced_event_bus",
     "sink",
+    "take_snapshot",
     "trace",
     "verify",
 ]
@@ -260,6 +274,14 @@ _HOMES = {
     "replay": ("Replay", "ReplayReport", "StrategyBus", "digest_of", "gate", "sink"),
     "repositories": ("Executed", "Repository"),
     "schema": ("EventVersionManager", "Schema"),
+    "snapshot_acts": (
+        "CheckedSnapshot",
+        "check_snapshots",
+        "drop_snapshots",
+        "list_snapshots",
+        "take_snapshot",
+    ),
+    "snapshot_policies": ("SnapshotPolicy",),
     "sqlite_projections": ("SqliteProjectionStore",),
     "store": ("FileEventStore", "IEventStore", "MemoryEventStore"),
     "subscriptions": ("ParkedDelivery", "Subscription"),

@@ -113,6 +113,8 @@ class Aggregate:
         self._id = aggregate_id
         self._version: int | None = None
         self._pending: list[PendingEvent] = []
+        self._unsaved_since_ns: int | None = None
+        """When its first event that is in no snapshot was appended, as far as it was loaded or asked."""
 
     @property
     def id(self) -> str:
@@ -185,6 +187,8 @@ class Aggregate:
         last = None
         try:
             for last in events:
+                if self._unsaved_since_ns is None:
+                    self._unsaved_since_ns = last.ts_ns
                 for event in present(last):
                     method = methods.get(event.event_type)
                     if method is not None:

@@ -15,9 +15,11 @@ from aresbus._core import Durability, Receipt
 from aresbus.aggregates import Aggregate
 from aresbus.config import BusConfig
 from aresbus.conflicts import RETRIES, retry_on_conflict_async
+from aresbus.events import EventSnapshot
 from aresbus.log import Log
 from aresbus.reducers import Present, as_stored
-from aresbus.repositories import Executed, Repository, append_decided, defaults_of, note_saved
+from aresbus.repositories import Executed, Repository, append_decided, defaults_of, note_saved, policy_of
+from aresbus.snapshot_policies import SnapshotPolicy
 from aresbus.store import waits_for_disk
 
 __all__ = ["AsyncRepository", "OpenBus"]
@@ -48,13 +50,12 @@ class AsyncRepository(Generic[A]):
         kind: type[A],
         *,
         snapshot_every: int | None = None,
+        snapshot_policy: SnapshotPolicy | None = None,
         present: Present = as_stored,
     ) -> None:
-        """Nothing is opened or read yet. Raises ValueError for ``snapshot_every`` below 1."""
-        if snapshot_every is not None and snapshot_every < 1:
-            raise ValueError(f"snapshot_every: got {snapshot_every}, takes 1 and more, or None")
-        self._bus, self._kind = bus, kind
-        self._snapshot_every, self._present = snapshot_every, present
+        """Nothing is opened or read yet. Raises as :class:`Repository`."""
+        self._bus, self._kind, self._present = bus, kind, present
+        self._policy = policy_of(snapshot_every, snapshot_policy)
 
     async def load(
         self,
@@ -89,9 +90,13 @@ class AsyncRepository(Generic[A]):
         else:
             receipts = append_decided(log, aggregates, defaults)
         saved = note_saved(aggregates, receipts)
-        if self._snapshot_every is not None:
+        if self._policy is not None:
             await asyncio.to_thread(repository.take_snapshots, saved)
         return receipts
+
+    async def take_snapshot(self, aggregate_id: str) -> EventSnapshot | None:
+        """As :meth:`Repository.take_snapshot`, off the loop."""
+        return await asyncio.to_thread(self._repository().take_snapshot, aggregate_id)
 
     @overload
     async def execute(
@@ -147,6 +152,4 @@ class AsyncRepository(Generic[A]):
 
     def _repository(self) -> Repository[A]:
         # A bus that was stopped and opened again has another log.
-        return Repository(
-            self._bus.log, self._kind, snapshot_every=self._snapshot_every, present=self._present
-        )
+        return Repository(self._bus.log, self._kind, snapshot_policy=self._policy, present=self._present)

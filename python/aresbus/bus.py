@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from aresbus import correlation, tracing
 from aresbus._core import Durability, Event, Expected
+from aresbus.aggregates import Aggregate
 from aresbus.config import get_event_bus_config
 from aresbus.errors import ConfigError, EncodeError, LimitError, SchemaError, VersionConflictError
-from aresbus.events import event_type_of
+from aresbus.events import EventSnapshot, event_type_of
 from aresbus.foreign import ForeignStore
 from aresbus.log import Log
 from aresbus.publishing import Publication
 from aresbus.schema.presenting import parts_of
+from aresbus.snapshot_acts import CheckedSnapshot, checked, drop_snapshots
 from aresbus.store import waits_for_disk
 from aresbus.subscribing import SubscribableBus, unknown_type
 
@@ -201,6 +203,53 @@ class EnhancedEventBus(SubscribableBus):
         return await self._snapshots.rebuild(
             aggregate_id, target_sequence, to_version=target_version, to_time=target_time
         )
+
+    async def take_snapshot(self, aggregate_id: str) -> EventSnapshot | None:
+        """Store a snapshot of the aggregate as it is now, whatever the policies say; durable on return.
+
+        None where it has no event that a reducer knows. Raises as :meth:`rebuild_from_events`, EncodeError for a state
+        without JSON form, StorageError and its kin, also on a bus with mode "r".
+        """
+        if self._foreign is None:
+            await self._opened()
+        return await self._snapshots.take_now(aggregate_id)
+
+    async def check_snapshots(
+        self, aggregate_id: str | None = None, *, aggregates: Iterable[type[Aggregate]] = ()
+    ) -> list[CheckedSnapshot]:
+        """Fold the state of every snapshot of an aggregate, or of all, from the first event and compare.
+
+        With the reducers and schema versions of this bus, and the classes of its repositories; see
+        :func:`aresbus.check_snapshots`. Off the loop. Raises ConfigError on a store of your own, which lists none.
+        """
+        log, recipe = await self._log_of_snapshots(), self._snapshots.recipe
+        classes = {one.__name__: one for one in aggregates}
+        return await asyncio.to_thread(checked, log, recipe, classes, aggregate_id)
+
+    async def drop_snapshots(
+        self,
+        aggregate_id: str | None = None,
+        *,
+        damaged_only: bool = False,
+        force: bool = False,
+        reason: str = "",
+    ) -> list[CheckedSnapshot]:
+        """Remove the snapshots of an aggregate, or of all: an act on record. See :func:`aresbus.drop_snapshots`.
+
+        Off the loop. Raises ConfigError on a store of your own, StorageError and its kin.
+        """
+        log = await self._log_of_snapshots()
+        dropped = await asyncio.to_thread(
+            drop_snapshots, log, aggregate_id, damaged_only=damaged_only, force=force, reason=reason
+        )
+        self._snapshots.forget(aggregate_id)
+        return dropped
+
+    async def _log_of_snapshots(self) -> Log:
+        if self._foreign is not None:
+            problem = "event_store: a store of your own lists no snapshots"
+            raise ConfigError(problem, problems=[problem])
+        return await self._opened()
 
     # Conversations
 

@@ -35,6 +35,7 @@ MEANINGS = {
     "deliveries_cancelled": "Deliveries cancelled while under way",
     "schema_breaches": "Events stored although they do not fit their schema",
     "snapshots_ignored": "Snapshots that could not be used",
+    "snapshots_damaged": "Snapshots that could not be used for damage, or because their event was lost",
     "events_lost": "Events that were no longer kept when a subscription got to them",
     "loop_holds": "Times that a handler held the event loop for longer than a second",
     "housekeeping_passes": "Passes of housekeeping",

@@ -6,6 +6,7 @@ as well as its worst check.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Hashable, Iterable
 from dataclasses import asdict, dataclass
@@ -56,7 +57,7 @@ class HealthLimits:
     """A step of the wall clock by more is degraded, for ``recent_seconds``; by more than an hour in all for good."""
     clock_drift_seconds: float = 3_600
     recent_seconds: float = 300
-    """How long an error, a slow sync or a step of the clock is shown."""
+    """How long an error, a slow sync, a damaged snapshot or a step of the clock is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Health:
         self._growth = _Growth()
         self._syncs: tuple[int, int, int] = (0, 0, 0)
         self._slow_sync: tuple[float, float] | None = None
+        self._damaged: tuple[int, float] = (0, -math.inf)
         self._clocks: tuple[int, int] | None = None
         self._drift_ns = 0
         self._step: tuple[float, float] | None = None
@@ -118,6 +120,7 @@ class Health:
                 "handlers": self._check_handlers(signs),
                 "lag": self._check_lag(signs),
                 "parked": self._check_parked(signs),
+                "snapshots": self._check_snapshots(signs),
                 "errors": self._check_errors(signs),
                 "clock": self._check_clock(signs),
             }
@@ -209,6 +212,15 @@ class Health:
             return HealthCheck("healthy", "", seconds, limit)
         reason = f"{waiting} events are not durable, and nothing became durable for {seconds:.0f} s"
         return HealthCheck("unhealthy" if seconds > 10 * limit else "degraded", reason, seconds, limit)
+
+    def _check_snapshots(self, signs: Signs) -> HealthCheck:
+        count, now = signs.snapshots_damaged, signs.moment.monotonic
+        if count != self._damaged[0]:
+            self._damaged = count, now
+        if now - self._damaged[1] > self.limits.recent_seconds:
+            return HealthCheck("healthy", "", count)
+        reason = f"damaged snapshots were met {count} times and passed over: aresbus snapshots check"
+        return HealthCheck("degraded", reason, count)
 
     # Delivery
 

@@ -37,8 +37,10 @@ class Housekeeping:
 
     @property
     def is_due(self) -> bool:
-        """Whether a pass would make a snapshot."""
-        return self._snapshots.is_enabled and (self._snapshots.is_due or self._is_system_due())
+        """Whether a pass would have something to do about snapshots."""
+        snapshots = self._snapshots
+        is_due = snapshots.is_due(self._delivery.processed_position)
+        return is_due or (snapshots.is_enabled and self._is_system_due())
 
     async def keep(self) -> None:
         """One pass. What fails in it is reported, and tried again in the next."""

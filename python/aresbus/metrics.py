@@ -75,6 +75,7 @@ class Counters:
     deliveries_cancelled: int = 0
     schema_breaches: int = 0
     snapshots_ignored: int = 0
+    snapshots_damaged: int = 0
     events_lost: int = 0
     loop_holds: int = 0
     housekeeping_passes: int = 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aresbus._core import Event, Log
 
-__all__ = ["Anchor", "anchor_at", "anchor_of", "end_of", "event_at"]
+__all__ = ["Anchor", "anchor_at", "anchor_of", "end_of", "event_at", "stands"]
 
 
 class Anchor(NamedTuple):
@@ -43,3 +43,8 @@ def anchor_at(log: Log, seq: int) -> Anchor | None:
     """The event at ``seq`` as a place; None where the log has none there."""
     event = event_at(log, seq)
     return None if event is None else anchor_of(event)
+
+
+def stands(log: Log, anchor: Anchor) -> bool:
+    """Whether the event is still the one at its place (R19). Of one that retention dropped nobody says otherwise."""
+    return anchor.seq < log.first_seq or anchor_at(log, anchor.seq) == anchor

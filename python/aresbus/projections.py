@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from aresbus._core import Event, Log
 from aresbus.errors import ProjectionError, TruncatedError
-from aresbus.places import event_at
+from aresbus.places import Anchor, event_at, stands
 from aresbus.reducers import Present, as_stored
 
 __all__ = [
@@ -62,6 +62,13 @@ class ProjectionPosition:
     epoch: int | None = None
     event_id: str | None = None
     """Epoch and id of the event at ``seq``."""
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The event at ``seq`` as a place; None: nothing yet."""
+        if self.seq is None or self.epoch is None or self.event_id is None:
+            return None
+        return Anchor(self.epoch, self.seq, self.event_id)
 
 
 @dataclass(slots=True)
@@ -277,8 +284,7 @@ class Projection(Generic[T]):
         if seq < first_seq:
             has_gap = seq + 1 < first_seq and self._from_oldest_kept  # else reading on raises TruncatedError
             return f"events after {seq}, where it stood, are no longer kept" if has_gap else None
-        event = event_at(log, seq)
-        if event is not None and (event.epoch, event.event_id) == (position.epoch, position.event_id):
+        if position.anchor is not None and stands(log, position.anchor):
             return None
         return f"the log lost event {position.event_id}, which stood at seq {seq}"
 

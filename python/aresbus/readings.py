@@ -215,6 +215,7 @@ class ReadableBus:
             "subscriptions": [self._describe(one) for one in delivery.roster.all()],
             "persistence_enabled": self.config.enable_persistence,
             "snapshots_enabled": self.config.enable_snapshots,
+            "snapshots": self._counters.pick(("snapshots_created", "snapshots_ignored", "snapshots_damaged")),
             "last_error": self._troubles.last_text,
             "health": self.check_health().to_dict(),
             "log": {

@@ -5,21 +5,22 @@ how, is the caller's. Invariants: a snapshot that may lie beyond the target is n
 events that retention dropped.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain, takewhile
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 from aresbus import snapshot_record
 from aresbus._core import Event, Log
 from aresbus.errors import TruncatedError
 from aresbus.events import ns_of_datetime
 from aresbus.reducers import Present, Reducers, as_stored
-from aresbus.snapshot_record import GIVEN, STATE, StoredSnapshot
+from aresbus.snapshot_record import GIVEN, STATE, Search, StoredSnapshot
 
-__all__ = ["NOW", "Rebuilt", "Target", "history", "rebuild"]
+__all__ = ["NOW", "Rebuilt", "Recipe", "Target", "history", "rebuild", "rebuild_to"]
 
 LAST_NS = 2**63 - 1
 """The latest time a record can hold: the year 2262."""
@@ -62,6 +63,21 @@ NOW = Target()
 """Everything appended so far."""
 
 
+class Recipe(NamedTuple):
+    """What makes a state of events: who folds them, as what they are seen, and in which versions of their schemas."""
+
+    reducers: Reducers
+    present: Present = as_stored
+    schemas: Mapping[str, str] = MappingProxyType({})
+
+    def made(self, stored: StoredSnapshot, aggregate_id: str) -> bool:
+        """Whether a snapshot of reducers is one that this recipe would make today."""
+        is_same = (
+            stored.reducers == self.reducers.versions_of(aggregate_id) and stored.schemas == self.schemas
+        )
+        return stored.kind == STATE and is_same
+
+
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
     """A state, and what it was made from."""
@@ -76,7 +92,9 @@ class Rebuilt:
     base: StoredSnapshot | None
     """The snapshot it began with, if there was a usable one."""
     ignored_snapshots: int
-    """Newer snapshots that could not be used."""
+    """Newer snapshots that could not be used, for whatever reason."""
+    damaged_snapshots: int
+    """Those of them that are unreadable or altered, or whose event is no longer the one at their place."""
     is_known: bool
     """Whether a reducer knew any of the events folded on top of ``base``."""
     reducers: dict[str, int]
@@ -102,27 +120,22 @@ def rebuild(
     Raises TruncatedError where events that belong to the state are no longer kept, ValueError and TypeError for
     impossible bounds, CorruptionError, LogClosedError, and what a reducer raises.
     """
-    return rebuild_to(log, aggregate_id, reducers, Target.of(to_version, to_seq, to_time), present)
+    return rebuild_to(log, aggregate_id, Recipe(reducers, present), Target.of(to_version, to_seq, to_time))
 
 
 def rebuild_to(
-    log: Log,
-    aggregate_id: str,
-    reducers: Reducers,
-    target: Target = NOW,
-    present: Present = as_stored,
-    *,
-    schemas: dict[str, str] | None = None,
+    log: Log, aggregate_id: str, recipe: Recipe, target: Target = NOW, *, from_zero: bool = False
 ) -> Rebuilt:
-    """As :func:`rebuild`, for a target that is checked already; ``schemas``: the versions that ``present`` brings to."""
-    versions = reducers.versions_of(aggregate_id)
+    """As :func:`rebuild`, for a target that is checked already; ``from_zero``: without any snapshot."""
 
     def accepts(stored: StoredSnapshot) -> bool:
-        is_same = stored.reducers == versions and stored.schemas == (schemas or {})
-        return stored.kind == GIVEN or (stored.kind == STATE and is_same)
+        return not from_zero and (stored.kind == GIVEN or recipe.made(stored, aggregate_id))
 
-    base, ignored, events = history(log, aggregate_id, target, accepts=accepts)
-    folded = reducers.fold(aggregate_id, {} if base is None else base.snapshot.state_data, events, present)
+    versions = recipe.reducers.versions_of(aggregate_id)
+    found, events = history(log, aggregate_id, target, accepts=accepts)
+    base = found.stored
+    state = {} if base is None else base.snapshot.state_data
+    folded = recipe.reducers.fold(aggregate_id, state, events, recipe.present)
     last = folded.last
     if last is not None:
         version, seq = last.aggregate_version, last.seq
@@ -130,7 +143,8 @@ def rebuild_to(
         version, seq = base.aggregate_version, base.snapshot.sequence_number
     else:
         version = seq = None
-    return Rebuilt(folded.state, version, seq, last, base, ignored, folded.is_known, versions)
+    ignored = found.damaged + found.refused
+    return Rebuilt(folded.state, version, seq, last, base, ignored, found.damaged, folded.is_known, versions)
 
 
 def history(
@@ -140,30 +154,31 @@ def history(
     *,
     accepts: Callable[[StoredSnapshot], bool],
     name: str | None = None,
-) -> tuple[StoredSnapshot | None, int, Iterable[Event]]:
-    """The newest usable snapshot, how many newer ones were unusable, and the events after it up to the target.
+) -> tuple[Search, Iterable[Event]]:
+    """The newest usable snapshot, and the events after it up to the target.
 
     ``name`` is that under which the snapshots are kept; None: the aggregate's id. Raises as :func:`rebuild`.
     """
-    base, ignored = snapshot_record.newest_usable(
+    found = snapshot_record.newest_usable(
         log,
         aggregate_id if name is None else name,
         accepts=accepts,
         is_within=partial(target.reaches, aggregate_id),
     )
-    after = None if base is None else base.snapshot.sequence_number
-    return base, ignored, _up_to(log, aggregate_id, after, target)
+    return found, _up_to(log, aggregate_id, found.stored, target)
 
 
-def _up_to(log: Log, aggregate_id: str, after: int | None, target: Target) -> Iterable[Event]:
+def _up_to(log: Log, aggregate_id: str, base: StoredSnapshot | None, target: Target) -> Iterable[Event]:
     seq = target.seq
     if target.time_ns is not None:
-        newest = _newest_at(log, aggregate_id, after, target)
+        newest = _newest_at(
+            log, aggregate_id, None if base is None else base.snapshot.sequence_number, target
+        )
         if newest is None:
-            _complete(log, aggregate_id, after, seq)  # for what it raises: the event may be one that is gone
+            _complete(log, aggregate_id, base, seq)  # for what it raises: the event may be one that is gone
             return ()
         seq = newest
-    events = _complete(log, aggregate_id, after, seq)
+    events = _complete(log, aggregate_id, base, seq)
     highest = target.version
     if highest is None:
         return events
@@ -181,22 +196,24 @@ def _newest_at(log: Log, aggregate_id: str, after: int | None, target: Target) -
     return newest
 
 
-def _complete(log: Log, aggregate_id: str, after: int | None, up_to: int | None) -> Iterable[Event]:
-    """The aggregate's events after ``after``; TruncatedError where some of them are no longer kept."""
+def _complete(log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: int | None) -> Iterable[Event]:
+    """The aggregate's events after those in ``base``; TruncatedError where some of them are no longer kept."""
+    after = None if base is None else base.snapshot.sequence_number
     first_seq = log.first_seq
     read = partial(log.read, up_to=up_to, aggregate_id=aggregate_id)
+    if after is not None and after == up_to:
+        return ()
     if after is not None and after + 1 >= first_seq:
         return read(after=after)
     events = read()
     first = next(events, None)
-    if first is None and first_seq > 0:
-        # None up to there: the first one that is kept says whether there were others before it.
-        first_kept = next(log.read(limit=1, aggregate_id=aggregate_id), None)
-        was_before = log.aggregate_version(aggregate_id) if first_kept is None else first_kept.aggregate_prev
-        is_missing = was_before is not None and after is None
+    # Where there is none up to there, the first one that is kept says whether there were others before it.
+    known = first or (next(log.read(limit=1, aggregate_id=aggregate_id), None) if first_seq > 0 else None)
+    if known is not None:
+        is_missing = known.aggregate_prev is not None and (after is None or known.aggregate_prev > after)
     else:
-        previous = None if first is None else first.aggregate_prev
-        is_missing = previous is not None and (after is None or previous > after)
+        head = log.aggregate_version(aggregate_id) if first_seq > 0 else None
+        is_missing = head is not None and (base is None or base.aggregate_version != head)
     if is_missing:
         raise TruncatedError(
             f"events of {aggregate_id} before {first_seq} are no longer kept", first_seq=first_seq

@@ -70,7 +70,8 @@ class Reducers:
 
         ``category_of`` gives the category of an aggregate id; see :func:`category_of` for the default.
         """
-        self._category_of: Callable[[str], str] = category_of
+        self.category_of: Callable[[str], str] = category_of
+        """Gives the category of an aggregate id."""
         # Replaced, never changed: folds run in other threads.
         self._entries: Mapping[tuple[str | None, str | None], _Entry] = {
             (None, str(EventType.TRADE_EXECUTED)): _Entry(_add_trade, 1),
@@ -116,9 +117,12 @@ class Reducers:
         state: dict[str, Any],
         events: Iterable[Event],
         present: Present = as_stored,
+        *,
+        asked: Callable[[dict[str, Any], Event], None] | None = None,
     ) -> Folded:
         """The state after the events of the aggregate, each seen as ``present`` gives it. May change ``state``.
 
+        ``asked`` is called with the state after each event, whether a reducer knew it or not, and with the event.
         Raises what a reducer raises, with a note that names the event, and TypeError for a reducer that returns
         anything but a dict or None.
         """
@@ -130,12 +134,13 @@ class Reducers:
             for last in events:
                 for event in present(last):
                     reducer = by_type.get(event.event_type, whole)
-                    if reducer is None:
-                        continue
-                    is_known = True
-                    changed = reducer(state, event)
-                    if changed is not None:
-                        state = _checked(changed, reducer)
+                    if reducer is not None:
+                        is_known = True
+                        changed = reducer(state, event)
+                        if changed is not None:
+                            state = _checked(changed, reducer)
+                    if asked is not None:
+                        asked(state, event)
         except Exception as error:
             if last is not None:
                 error.add_note(f"while folding {last.event_type} at seq {last.seq} into {aggregate_id}")
@@ -144,7 +149,7 @@ class Reducers:
 
     def _fitting(self, aggregate_id: str) -> dict[tuple[str | None, str | None], _Entry]:
         """What may fold events of the aggregate. A whole category leaves nothing to the reducers of any category."""
-        category = self._category_of(aggregate_id)
+        category = self.category_of(aggregate_id)
         entries = self._entries
         own = {key: entry for key, entry in entries.items() if key[0] == category}
         if (category, None) in own:

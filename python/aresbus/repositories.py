@@ -13,17 +13,20 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from aresbus import snapshot_record
-from aresbus._core import Durability, Expected, Receipt
+from aresbus._core import Durability, Event, Expected, Receipt
 from aresbus.aggregates import Aggregate
 from aresbus.conflicts import RETRIES, retry_on_conflict
 from aresbus.correlation import handled_event, inherit
+from aresbus.errors import EncodeError
 from aresbus.events import EventSnapshot, utc_now
 from aresbus.log import Log
-from aresbus.rebuilding import Target, history
+from aresbus.places import Anchor, anchor_of, event_at
+from aresbus.rebuilding import NOW, Target, history
 from aresbus.reducers import Present, as_stored
-from aresbus.snapshot_record import AGGREGATE, StoredSnapshot
+from aresbus.snapshot_policies import SnapshotPolicy
+from aresbus.snapshot_record import AGGREGATE, KEPT, StoredSnapshot
 
-__all__ = ["Executed", "Repository", "append_decided", "defaults_of", "note_saved"]
+__all__ = ["Executed", "Repository", "append_decided", "defaults_of", "note_saved", "policy_of"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -48,8 +51,9 @@ class Executed(NamedTuple, Generic[A, R]):
 class Repository(Generic[A]):
     """Aggregates of one class in one log. Thread-safe; the aggregates it gives out are not.
 
-    ``snapshot_every``: a snapshot is made whenever that many events more of an aggregate are stored, at the first
-    save after; None: never. ``present`` is applied to each stored event before it is folded.
+    ``snapshot_policy``: when a save makes a snapshot, its time being that of the log's clock; None: never.
+    ``snapshot_every=n`` is short for ``SnapshotPolicy(every_events=n)``. ``present`` is applied to each stored event
+    before it is folded.
     """
 
     def __init__(
@@ -58,13 +62,15 @@ class Repository(Generic[A]):
         kind: type[A],
         *,
         snapshot_every: int | None = None,
+        snapshot_policy: SnapshotPolicy | None = None,
         present: Present = as_stored,
     ) -> None:
-        """``kind(aggregate_id)`` makes an aggregate without events. Raises ValueError for ``snapshot_every`` below 1."""
-        if snapshot_every is not None and snapshot_every < 1:
-            raise ValueError(f"snapshot_every: got {snapshot_every}, takes 1 and more, or None")
-        self._log, self._kind = log, kind
-        self._snapshot_every, self._present = snapshot_every, present
+        """``kind(aggregate_id)`` makes an aggregate without events.
+
+        Raises ValueError for ``snapshot_every`` below 1, and where both it and ``snapshot_policy`` are given.
+        """
+        self._log, self._kind, self._present = log, kind, present
+        self._policy = policy_of(snapshot_every, snapshot_policy)
 
     def load(
         self,
@@ -80,8 +86,7 @@ class Repository(Generic[A]):
         and what an ``@applies`` method raises.
         """
         target = Target.of(to_version, to_seq, to_time)
-        loaded = self._loaded(aggregate_id, target, is_snapshot_used=True)
-        return loaded or cast("A", self._loaded(aggregate_id, target, is_snapshot_used=False))
+        return self._load(aggregate_id, target).aggregate
 
     def save(
         self,
@@ -136,7 +141,50 @@ class Repository(Generic[A]):
 
         return retry_on_conflict(act, retries=retries)
 
-    def _loaded(self, aggregate_id: str, target: Target, *, is_snapshot_used: bool) -> A | None:
+    def take_snapshot(self, aggregate_id: str) -> EventSnapshot | None:
+        """Store a snapshot of the aggregate as it is now, whatever the policy says; durable on return.
+
+        None, and nothing is stored, where it has no events. Blocks for the disk. Raises as :meth:`load`, StorageError and
+        its kin, and EncodeError for a state that JSON would change.
+        """
+        aggregate, base, last = self._load(aggregate_id, NOW)
+        if last is None:
+            return None if base is None else base.snapshot  # it is there already
+        return self._store_state(aggregate, anchor_of(last))
+
+    def take_snapshots(self, saved: list[Saved]) -> None:
+        """Make the snapshots that are due. Blocks for the disk; never raises for a state or a disk."""
+        for aggregate, before, receipt in saved:
+            if self._policy is None or type(aggregate) is not self._kind:
+                continue
+            try:
+                if self._is_due(self._policy, aggregate, before, receipt):
+                    self._store_state(aggregate, Anchor(self._log.epoch, receipt.seq, receipt.event_id))
+            except Exception as error:  # noqa: BLE001 - state() is the user's code, and the events are stored already
+                logger.warning("no snapshot of %s: %s", aggregate.id, error)
+
+    def _is_due(
+        self, policy: SnapshotPolicy, aggregate: Aggregate, before: int | None, receipt: Receipt
+    ) -> bool:
+        if policy.counts(before, receipt.aggregate_version or 0):
+            return True
+        if policy.every_seconds is None and policy.when is None:
+            return False
+        last = event_at(self._log, receipt.seq)
+        if last is None:  # dropped since, from a log in memory
+            return False
+        now_ns, since_ns = last.ts_ns or 0, aggregate._unsaved_since_ns  # noqa: SLF001 - made for this
+        if since_ns is None:
+            aggregate._unsaved_since_ns = now_ns  # noqa: SLF001 - made for this
+        elif policy.is_old(since_ns, now_ns):
+            return True
+        return policy.when is not None and policy.when(aggregate.state(), last)
+
+    def _load(self, aggregate_id: str, target: Target) -> "_Loaded[A]":
+        loaded = self._loaded(aggregate_id, target, is_snapshot_used=True)
+        return loaded or cast("_Loaded[A]", self._loaded(aggregate_id, target, is_snapshot_used=False))
+
+    def _loaded(self, aggregate_id: str, target: Target, *, is_snapshot_used: bool) -> "_Loaded[A] | None":
         """The aggregate; None where a snapshot that looked usable could not be restored."""
         versions = {self._kind.__name__: self._kind.reducer_version}
 
@@ -144,9 +192,10 @@ class Repository(Generic[A]):
             return is_snapshot_used and stored.kind == AGGREGATE and stored.reducers == versions
 
         aggregate = self._kind(aggregate_id)
-        base, ignored, events = history(
+        found, events = history(
             self._log, aggregate_id, target, accepts=accepts, name=self._snapshot_name(aggregate_id)
         )
+        base, ignored = found.stored, found.damaged + found.refused
         if ignored and is_snapshot_used:
             logger.warning("%d unusable snapshots of %s ignored", ignored, aggregate_id)
         if base is not None:
@@ -155,47 +204,51 @@ class Repository(Generic[A]):
             except Exception:
                 logger.exception("a snapshot of %s cannot be restored; its state is rebuilt", aggregate_id)
                 return None
-        aggregate._replay(events, self._present)  # noqa: SLF001 - made for this
-        return aggregate
+        last = aggregate._replay(events, self._present)  # noqa: SLF001 - made for this
+        return _Loaded(aggregate, base, last)
 
-    def take_snapshots(self, saved: list[Saved]) -> None:
-        """Make the snapshots that are due. Blocks for the disk; never raises for a state or a disk."""
-        every = self._snapshot_every
-        for aggregate, before, receipt in saved:
-            if every is None or type(aggregate) is not self._kind:
-                continue
-            had, has = -1 if before is None else before, receipt.aggregate_version or 0
-            if (has + 1) // every > (had + 1) // every:
-                self._take_snapshot(aggregate, receipt)
-
-    def _take_snapshot(self, aggregate: Aggregate, receipt: Receipt) -> None:
-        """Store its state. A failure is said and no more: the events are stored, and a snapshot is only a cache."""
-        name = self._snapshot_name(aggregate.id)
-        try:
-            state = aggregate.state()
-            if not _is_plain(state):
-                logger.warning(
-                    "no snapshot of %s: its state holds more than plain JSON; override state() and restore() of %s",
-                    aggregate.id,
-                    self._kind.__name__,
-                )
-                return
-            snapshot = EventSnapshot(str(uuid.uuid4()), utc_now(), name, receipt.seq, state)
-            stored = StoredSnapshot(
-                snapshot,
-                kind=AGGREGATE,
-                aggregate_version=receipt.aggregate_version,
-                reducers={self._kind.__name__: self._kind.reducer_version},
-                event_id=receipt.event_id,
-                epoch=self._log.epoch,
+    def _store_state(self, aggregate: Aggregate, anchor: Anchor) -> EventSnapshot:
+        """Store its state, that after the event at ``anchor``. Raises EncodeError, StorageError and its kin."""
+        state = aggregate.state()
+        if not _is_plain(state):
+            raise EncodeError(
+                f"its state holds more than plain JSON; override state() and restore() of {self._kind.__name__}",
+                value_path="$.state",
             )
-            snapshot_record.write(self._log, stored)
-        except Exception as error:  # noqa: BLE001 - state() is the user's code, and the events are stored already
-            logger.warning("no snapshot of %s: %s", aggregate.id, error)
+        name = self._snapshot_name(aggregate.id)
+        stored = StoredSnapshot(
+            EventSnapshot(str(uuid.uuid4()), utc_now(), name, anchor.seq, state),
+            kind=AGGREGATE,
+            aggregate_version=aggregate.version,
+            reducers={self._kind.__name__: self._kind.reducer_version},
+            anchor=anchor,
+        )
+        snapshot_record.write(self._log, stored, KEPT if self._policy is None else self._policy.kept)
+        aggregate._unsaved_since_ns = None  # noqa: SLF001 - made for this
+        return stored.snapshot
 
     def _snapshot_name(self, aggregate_id: str) -> str:
         """Apart from the snapshots that reducers make of the same aggregate."""
         return f"{self._kind.__name__}({aggregate_id})"
+
+
+class _Loaded(NamedTuple, Generic[A]):
+    """An aggregate, the snapshot that it was loaded from, and the last event that was folded on top of it."""
+
+    aggregate: A
+    base: StoredSnapshot | None
+    last: Event | None
+
+
+def policy_of(every: int | None, policy: SnapshotPolicy | None) -> SnapshotPolicy | None:
+    """What ``snapshot_every`` and ``snapshot_policy`` say. Raises ValueError where both do, and for less than 1."""
+    if every is None:
+        return policy
+    if policy is not None:
+        raise ValueError("snapshot_every is short for a snapshot_policy; give one of them")
+    if every < 1:
+        raise ValueError(f"snapshot_every: got {every}, takes 1 and more, or None")
+    return SnapshotPolicy(every_events=every)
 
 
 def defaults_of(

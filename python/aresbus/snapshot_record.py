@@ -1,24 +1,27 @@
 """The stored form of a snapshot: JSON that says what it is a snapshot of, and can be checked before it is believed.
 
-Owns that form, its digest, and its anchor: the event at the snapshot's position. Knows neither reducers nor
-policy. Invariants: a snapshot is written only once its event is durable; one that is unreadable, altered, or whose
-event is no longer the one at that position is never used. Snapshots are caches: losing one costs time, not truth.
+Owns that form, its digest, its anchor (the event at the snapshot's position), and the search for a usable one. Knows
+neither reducers nor policy. Invariants: a snapshot is written only once its event is durable; one that is unreadable,
+altered, or whose event is no longer the one at that position is never used. Snapshots are caches: losing one costs time,
+not truth.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from aresbus._core import Event, Log
 from aresbus.errors import EncodeError
 from aresbus.events import DEFAULT_VERSION, EventSnapshot
-from aresbus.places import event_at
+from aresbus.places import Anchor, event_at, stands
 
-__all__ = ["StoredSnapshot", "newest_usable", "write"]
+__all__ = ["KEPT", "Search", "StoredSnapshot", "is_anchored", "newest_usable", "read", "write"]
 
+KEPT = 2
+"""Snapshots kept of an aggregate unless a policy says otherwise: where the newest is damaged, the one before it serves."""
 FORMAT = 1
 DIGEST_BYTES = 16
 STATE, METRICS, GIVEN, AGGREGATE = "state", "metrics", "given", "aggregate"
@@ -37,8 +40,8 @@ class StoredSnapshot:
     """Event type to reducer version; the state is worthless to other reducers."""
     schemas: dict[str, str] = field(default_factory=dict)
     """Event type to the schema version its events were brought to before they were folded."""
-    event_id: str | None = None
-    epoch: int | None = None
+    anchor: Anchor | None = None
+    """The event that it is of; None: a user's snapshot of a place where the log has none."""
 
     def encode(self) -> bytes:
         """As bytes, with the digest over all else. Raises EncodeError for a state without JSON form."""
@@ -57,8 +60,8 @@ class StoredSnapshot:
             "schema_version": self.schema_version,
             "reducers": self.reducers,
             "schemas": self.schemas,
-            "event_id": self.event_id,
-            "epoch": self.epoch,
+            "event_id": None if self.anchor is None else self.anchor.event_id,
+            "epoch": None if self.anchor is None else self.anchor.epoch,
         }
 
     @classmethod
@@ -76,6 +79,7 @@ class StoredSnapshot:
             raise ValueError(f"no snapshot of this format: {error}") from error
         if not is_intact:
             raise ValueError("the digest does not fit the snapshot")
+        event_id, epoch = body["event_id"], body["epoch"]
         return cls(
             snapshot=snapshot,
             kind=body["kind"],
@@ -83,8 +87,7 @@ class StoredSnapshot:
             schema_version=body["schema_version"],
             reducers=body["reducers"],
             schemas=body.get("schemas", {}),
-            event_id=body["event_id"],
-            epoch=body["epoch"],
+            anchor=None if event_id is None else Anchor(epoch, snapshot.sequence_number, event_id),
         )
 
 
@@ -93,13 +96,30 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def write(log: Log, stored: StoredSnapshot) -> None:
-    """Store the snapshot; durable on return, after the event it is of. Blocks: off the loop only."""
-    seq = stored.snapshot.sequence_number
+class Search(NamedTuple):
+    """What was found, and what was passed over for it."""
+
+    stored: StoredSnapshot | None
+    damaged: int
+    """Newer ones that are unreadable or altered, or whose event is no longer the one at their place."""
+    refused: int
+    """Newer ones that are intact and not accepted, like those of another reducer."""
+
+
+def write(log: Log, stored: StoredSnapshot, kept: int = KEPT) -> None:
+    """Store the snapshot; durable on return, after the event it is of. Then all but the ``kept`` newest go.
+
+    Blocks: off the loop only. Raises EncodeError, StorageError and its kin.
+    """
+    aggregate_id, seq = stored.snapshot.aggregate_id, stored.snapshot.sequence_number
+    payload = stored.encode()
     last, durable = log.last_seq, log.durable_seq
     if last is not None and seq <= last and (durable is None or durable < seq):
         log.sync()
-    log._write_snapshot(stored.snapshot.aggregate_id, seq, stored.encode())  # noqa: SLF001 - made for this
+    # What a cut log left behind it would count as newer, and push out the ones that are good.
+    stale = [name for at, name in log._snapshots(aggregate_id) if at > seq and _is_worthless(log, at, name)]  # noqa: SLF001
+    log._drop_snapshots(stale)  # noqa: SLF001 - made for this
+    log._write_snapshot(aggregate_id, seq, payload, kept)  # noqa: SLF001 - made for this
 
 
 def newest_usable(
@@ -108,35 +128,47 @@ def newest_usable(
     *,
     accepts: Callable[[StoredSnapshot], bool] = lambda _: True,
     is_within: Callable[[int, Event | None], bool] = lambda _seq, _event: True,
-) -> tuple[StoredSnapshot | None, int]:
-    """The newest snapshot that is within, intact, anchored and accepted; how many newer ones within were not.
+) -> Search:
+    """The newest snapshot that is within, intact, anchored and accepted.
 
     ``is_within`` is asked with the position and the event that stands there, if there is one. A snapshot that its
     user placed where the log has no event is anchored to nothing and taken as it is.
     """
-    ignored = 0
-    for seq, payload in log._read_snapshots(aggregate_id):  # noqa: SLF001 - made for this
-        event = event_at(log, seq)
-        if not is_within(seq, event):
+    damaged = refused = 0
+    for seq, name in log._snapshots(aggregate_id):  # noqa: SLF001 - made for this
+        if not is_within(seq, event_at(log, seq)):
             continue
-        stored = _decoded(payload)
-        is_of_it = stored is not None and stored.snapshot.aggregate_id == aggregate_id
-        if stored is not None and is_of_it and _is_anchored(stored, event) and accepts(stored):
-            return stored, ignored
-        ignored += 1
-    return None, ignored
+        try:
+            stored = read(log, seq, name)
+        except FileNotFoundError:  # the writer has a newer one since the list was made
+            continue
+        if stored is None or not is_anchored(log, stored):
+            damaged += 1
+        elif accepts(stored):
+            return Search(stored, damaged, refused)
+        else:
+            refused += 1
+    return Search(None, damaged, refused)
 
 
-def _decoded(payload: bytes | None) -> StoredSnapshot | None:
-    if payload is None:
+def read(log: Log, seq: int, file_name: str) -> StoredSnapshot | None:
+    """The snapshot at a position, in its file; None where it is damaged. Raises FileNotFoundError where it is gone."""
+    found = log._read_snapshot(file_name)  # noqa: SLF001 - made for this
+    if found is None:
         return None
     try:
-        return StoredSnapshot.decode(payload)
+        stored = StoredSnapshot.decode(found[1])
     except (ValueError, KeyError):
         return None
+    snapshot = stored.snapshot
+    return stored if (snapshot.aggregate_id, snapshot.sequence_number) == (found[0], seq) else None
 
 
-def _is_anchored(stored: StoredSnapshot, event: Event | None) -> bool:
-    if stored.event_id is None:
-        return stored.kind == GIVEN
-    return event is not None and event.event_id == stored.event_id and event.epoch == stored.epoch
+def is_anchored(log: Log, stored: StoredSnapshot) -> bool:
+    """Whether the event that the snapshot is of still stands at its position."""
+    return stored.kind == GIVEN if stored.anchor is None else stands(log, stored.anchor)
+
+
+def _is_worthless(log: Log, seq: int, file_name: str) -> bool:
+    stored = read(log, seq, file_name)
+    return stored is None or not is_anchored(log, stored)

@@ -1,9 +1,9 @@
-"""States of one bus: when a snapshot of an aggregate is due, that it is made, and rebuilding off the loop.
+"""States of one bus: snapshots made as the policies say, and by hand, and rebuilding off the loop.
 
-Owns the policy, and rebuilding on a store of the user's own. Folding is the reducers', rebuilding on a log
-rebuilding's, the stored form snapshot_record's. Invariants: a rebuild from a snapshot and one from the first event
-give the same state, so whatever is not certain is rebuilt in full; all folding happens off the loop, at most one
-snapshot pass at a time.
+Owns that what is due is made, and rebuilding on a store of the user's own. When something is due is snapshot_policies',
+folding the reducers', rebuilding on a log rebuilding's, the stored form snapshot_record's. Invariants: a rebuild from a
+snapshot and one from the first event give the same state, so whatever is not certain is rebuilt in full; all folding
+happens off the loop, at most one snapshot pass at a time.
 """
 
 import asyncio
@@ -19,14 +19,17 @@ from aresbus.clock import Clock
 from aresbus.config import BusConfig
 from aresbus.events import EventSnapshot, ns_of_datetime
 from aresbus.metrics import Counters
-from aresbus.places import event_at
-from aresbus.rebuilding import NOW, Rebuilt, Target, rebuild_to
-from aresbus.reducers import Folded, Present, Reducer, Reducers, as_stored
-from aresbus.snapshot_record import METRICS, STATE, StoredSnapshot
+from aresbus.places import anchor_at
+from aresbus.rebuilding import NOW, Rebuilt, Recipe, Target, rebuild_to
+from aresbus.reducers import Folded, Present, Reducers, as_stored
+from aresbus.snapshot_acts import take
+from aresbus.snapshot_policies import Schedule, SnapshotPolicy, Span, When
+from aresbus.snapshot_record import METRICS, StoredSnapshot
+from aresbus.snapshot_watch import Watch
 from aresbus.store import IEventStore, LogEventStore
 from aresbus.troubles import Troubles, described
 
-__all__ = ["Reducer", "Reducers", "Snapshots"]
+__all__ = ["Snapshots"]
 
 SYSTEM = "system"
 """The aggregate id under which the bus keeps snapshots of its own figures."""
@@ -55,19 +58,22 @@ class Snapshots:
         self.is_enabled: bool = config.enable_snapshots and not is_reader
         self._store, self._config = store, config
         self._counters, self._troubles, self._clock = counters, troubles, clock
-        self._due: dict[str, int] = {}
+        self._schedule = Schedule(SnapshotPolicy(every_events=config.snapshot_frequency), clock.time_ns)
+        self._watch = Watch()
         self._lock: asyncio.Lock | None = None
+
+    def set_policy(self, policy: SnapshotPolicy, category: str | None) -> None:
+        """When snapshots of the aggregates of a category, or of all without a policy of their own, are made."""
+        self._schedule.set(policy, category)
 
     def observe(self, seq: int, event: Event) -> None:
         """Note that the event goes out to subscribers: its aggregate may have become due."""
-        version = event.aggregate_version
-        if version is not None and (version + 1) % self._config.snapshot_frequency == 0:
-            self._due[event.aggregate_id or ""] = seq
+        if self.is_enabled:
+            self._schedule.observe(seq, event, self.reducers.category_of)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether an aggregate waits for a snapshot."""
-        return bool(self._due)
+    def is_due(self, processed: int) -> bool:
+        """Whether a pass would have something to do about events before ``processed``."""
+        return self.is_enabled and self._schedule.is_due(processed)
 
     async def take_due(self, processed: int) -> None:
         """Make the snapshots that are due of events before ``processed``. One pass at a time."""
@@ -76,18 +82,26 @@ class Snapshots:
         # Made here and not once: a lock belongs to the loop it was first waited on.
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
-            ready = {aggregate: seq for aggregate, seq in self._due.items() if seq < processed}
-            for aggregate, seq in ready.items():
+            for aggregate, unseen, when in self._schedule.unseen(processed):
+                await self._guarded(aggregate, self._ask(aggregate, unseen, when))
+            for aggregate, seq in self._schedule.due(processed).items():
                 await self._guarded(aggregate, self._take_aggregate(aggregate, seq))
-                if self._due.get(aggregate) == seq:  # a pass that is cancelled leaves it to the next
-                    del self._due[aggregate]
+                self._schedule.done(aggregate, seq)  # a pass that is cancelled leaves it to the next
+
+    async def take_now(self, aggregate_id: str) -> EventSnapshot | None:
+        """By hand, whatever the policies say. Raises what folding and storing raise."""
+        return await self._take_aggregate(aggregate_id, None)
 
     async def take_system(self, processed: int, figures: dict[str, Any]) -> None:
         """Make the bus's own snapshot: ``figures`` after the event before ``processed``."""
         if not self.is_enabled or processed == 0:
             return
-        snapshot = self._snapshot(SYSTEM, processed - 1, figures)
-        await self._guarded(SYSTEM, self._save(StoredSnapshot(snapshot, kind=METRICS)))
+        await self._guarded(SYSTEM, self._save_system(processed - 1, figures))
+
+    @property
+    def recipe(self) -> Recipe:
+        """What makes its states."""
+        return Recipe(self.reducers, self.present, dict(self.schemas))
 
     async def rebuild(
         self,
@@ -124,55 +138,74 @@ class Snapshots:
         )
 
     def _rebuild_on_log(self, log: Log, aggregate_id: str, target: Target) -> Rebuilt:
-        rebuilt = rebuild_to(
-            log, aggregate_id, self.reducers, target, self.present, schemas=dict(self.schemas)
-        )
-        if rebuilt.ignored_snapshots:
-            self._counters.snapshots_ignored += rebuilt.ignored_snapshots
-            self._troubles.report(
-                f"snapshot {aggregate_id}",
-                f"{rebuilt.ignored_snapshots} unusable snapshots of {aggregate_id} ignored; "
-                "the state is rebuilt from events",
-            )
+        rebuilt = rebuild_to(log, aggregate_id, self.recipe, target)
+        self._note_ignored(aggregate_id, rebuilt)
         return rebuilt
 
-    async def _take_aggregate(self, aggregate_id: str, seq: int) -> None:
+    def _note_ignored(self, aggregate_id: str, rebuilt: Rebuilt) -> None:
+        if rebuilt.ignored_snapshots:
+            self._counters.snapshots_ignored += rebuilt.ignored_snapshots
+            self._counters.snapshots_damaged += rebuilt.damaged_snapshots
+            self._troubles.report(
+                f"snapshot {aggregate_id}",
+                f"{rebuilt.ignored_snapshots} unusable snapshots of {aggregate_id} ignored, "
+                f"{rebuilt.damaged_snapshots} of them damaged; the state is rebuilt from events",
+            )
+
+    async def _ask(self, aggregate_id: str, unseen: Span, when: When) -> None:
+        """Ask a predicate about events that it has not seen; where it holds, the aggregate is due."""
+        if isinstance(self._store, LogEventStore):
+            log, recipe = self._store.log, self.recipe
+            hit = await asyncio.to_thread(self._watch.newest_hit, log, aggregate_id, unseen, when, recipe)
+        else:
+            # The user's store numbers events in its own way: asked about the newest state alone.
+            folded = await self._rebuild_on_foreign(aggregate_id, NOW)
+            hit = unseen.newest if folded.last is not None and when(folded.state, folded.last) else None
+        if hit is not None:
+            self._schedule.demand(aggregate_id, hit)
+
+    async def _take_aggregate(self, aggregate_id: str, seq: int | None) -> EventSnapshot | None:
+        kept = self._schedule.policy_of(self.reducers.category_of(aggregate_id)).kept
         if isinstance(self._store, LogEventStore):
             log, target = self._store.log, Target(seq=seq)
-            rebuilt = await asyncio.to_thread(self._rebuild_on_log, log, aggregate_id, target)
-            if rebuilt.is_known and rebuilt.last is not None:
-                await self._save(self._stored(aggregate_id, rebuilt, rebuilt.last))
-            return
-        # The user's store numbers events in its own way, so this one is taken as of now.
-        state, last, is_known = await self._rebuild_on_foreign(aggregate_id, NOW)
-        if is_known and last is not None:
-            position = last.metadata.sequence_number
-            await self._save(StoredSnapshot(self._snapshot(aggregate_id, position, state)))
-
-    async def _save(self, stored: StoredSnapshot) -> None:
-        snapshot = stored.snapshot
-        if isinstance(self._store, LogEventStore):
-            await asyncio.to_thread(self._save_on_log, self._store.log, stored)
+            taken = await asyncio.to_thread(
+                take, log, aggregate_id, self.recipe, target, kept=kept, now=self._clock.now()
+            )
+            self._note_ignored(aggregate_id, taken.rebuilt)
+            snapshot = taken.snapshot
         else:
+            # The user's store numbers events in its own way, so this one is taken as of now.
+            state, last, is_known = await self._rebuild_on_foreign(aggregate_id, NOW)
+            if not is_known or last is None:
+                return None
+            snapshot = self._snapshot(aggregate_id, last.metadata.sequence_number, state)
             await self._store.save_snapshot(snapshot)
+        if snapshot is not None:
+            self._note_made(snapshot)
+        return snapshot
+
+    async def _save_system(self, seq: int, figures: dict[str, Any]) -> None:
+        snapshot = self._snapshot(SYSTEM, seq, figures)
+        if not isinstance(self._store, LogEventStore):
+            await self._store.save_snapshot(snapshot)
+        elif not await asyncio.to_thread(_save_figures, self._store.log, snapshot):
+            return
+        self._note_made(snapshot)
+
+    def _note_made(self, snapshot: EventSnapshot) -> None:
         self._counters.snapshots_created += 1
         self.made.pop(snapshot.aggregate_id, None)
         self.made[snapshot.aggregate_id] = snapshot
         if len(self.made) > self._config.max_history:
             del self.made[next(name for name in self.made if name != SYSTEM)]
 
-    @staticmethod
-    def _save_on_log(log: Log, stored: StoredSnapshot) -> None:
-        if stored.event_id is None:
-            event = event_at(log, stored.snapshot.sequence_number)
-            if event is None:
-                return  # dropped since, from a log in memory: there is nothing left to anchor to
-            stored = StoredSnapshot(
-                stored.snapshot, kind=stored.kind, event_id=event.event_id, epoch=event.epoch
-            )
-        snapshot_record.write(log, stored)
+    def forget(self, aggregate_id: str | None) -> None:
+        """The snapshots of an aggregate, or of all, were dropped."""
+        if aggregate_id is None:
+            self.made.clear()
+        self.made.pop(aggregate_id or "", None)
 
-    async def _guarded(self, aggregate_id: str, act: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, aggregate_id: str, act: Coroutine[Any, Any, object]) -> None:
         try:
             await act
         except Exception as error:  # noqa: BLE001 - a reducer is the user's code; a snapshot is only a cache
@@ -180,20 +213,17 @@ class Snapshots:
                 f"snapshot {aggregate_id}", f"no snapshot of {aggregate_id}: {described(error)}", error
             )
 
-    def _stored(self, aggregate_id: str, rebuilt: Rebuilt, last: Event) -> StoredSnapshot:
-        return StoredSnapshot(
-            self._snapshot(aggregate_id, last.seq or 0, rebuilt.state),
-            kind=STATE,
-            aggregate_version=last.aggregate_version,
-            schema_version=last.schema_version,
-            reducers=rebuilt.reducers,
-            schemas=dict(self.schemas),
-            event_id=last.event_id,
-            epoch=last.epoch,
-        )
-
     def _snapshot(self, aggregate_id: str, seq: int, state: dict[str, Any]) -> EventSnapshot:
         return EventSnapshot(str(uuid.uuid4()), self._clock.now(), aggregate_id, seq, state)
+
+
+def _save_figures(log: Log, snapshot: EventSnapshot) -> bool:
+    """Store the bus's own snapshot; False where its event was dropped since, from a log in memory."""
+    anchor = anchor_at(log, snapshot.sequence_number)
+    if anchor is None:
+        return False
+    snapshot_record.write(log, StoredSnapshot(snapshot, kind=METRICS, anchor=anchor))
+    return True
 
 
 def _within(events: list[Event], target: Target) -> list[Event]:

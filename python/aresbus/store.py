@@ -19,7 +19,7 @@ from aresbus._typing import override
 from aresbus.errors import LogClosedError
 from aresbus.events import DEFAULT_VERSION, VERSION_TAG, EventMetadata, EventSnapshot, ns_of_datetime
 from aresbus.log import Log
-from aresbus.places import event_at
+from aresbus.places import anchor_of, event_at
 from aresbus.snapshot_record import StoredSnapshot
 
 __all__ = ["FileEventStore", "IEventStore", "LogEventStore", "MemoryEventStore"]
@@ -156,11 +156,11 @@ class LogEventStore(IEventStore):
         """Durable on return, and anchored to the event at its sequence number, if there is one."""
         log = self.log
         event = event_at(log, snapshot.sequence_number)
+        own = event if event is not None and event.aggregate_id == snapshot.aggregate_id else None
         stored = StoredSnapshot(
             snapshot,
-            aggregate_version=None if event is None else event.aggregate_version,
-            event_id=None if event is None else event.event_id,
-            epoch=None if event is None else event.epoch,
+            aggregate_version=None if own is None else own.aggregate_version,
+            anchor=None if event is None else anchor_of(event),
         )
         await asyncio.to_thread(snapshot_record.write, log, stored)
         return True
@@ -168,8 +168,8 @@ class LogEventStore(IEventStore):
     @override
     async def get_latest_snapshot(self, aggregate_id: str) -> EventSnapshot | None:
         """As the interface says; damaged and unanchored snapshots are passed over."""
-        stored, _ = await asyncio.to_thread(snapshot_record.newest_usable, self.log, aggregate_id)
-        return None if stored is None else stored.snapshot
+        found = await asyncio.to_thread(snapshot_record.newest_usable, self.log, aggregate_id)
+        return None if found.stored is None else found.stored.snapshot
 
 
 class FileEventStore(LogEventStore):

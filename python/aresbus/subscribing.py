@@ -12,6 +12,7 @@ from aresbus.errors import UnknownEventTypeError
 from aresbus.events import event_type_of
 from aresbus.life import LivingBus
 from aresbus.reducers import Reducer
+from aresbus.snapshot_policies import SnapshotPolicy
 from aresbus.subscriptions import Callback, Selection, Subscription, Terms
 from aresbus.subscriptions.subscription import is_same_callback
 from aresbus.subscriptions.terms import AckMode, BackPressure, OnMessage, OnUnknown, by_aggregate
@@ -108,6 +109,14 @@ class SubscribableBus(LivingBus):
         pure, and runs off the loop. Raising ``version`` makes the snapshots of older reducers worthless.
         """
         self._snapshots.reducers.register(event_type, reducer, version, category=category)
+
+    def set_snapshot_policy(self, policy: SnapshotPolicy, *, category: str | None = None) -> None:
+        """When snapshots are made of the aggregates of a category; None: of all that have no policy of their own.
+
+        From now on. Until it is called the policy is ``SnapshotPolicy(every_events=snapshot_frequency)`` for all; with
+        ``enable_snapshots`` False none is made but by :meth:`take_snapshot`. Call it before the bus runs, or on its loop.
+        """
+        self._snapshots.set_policy(policy, category)
 
 
 def unknown_type(event_type: Any) -> UnknownEventTypeError:

@@ -84,6 +84,8 @@ class Signs:
     subscriptions: tuple[SubscriptionSigns, ...] = ()
     is_running: bool | None = None
     held_for: tuple[float, str] | None = None
+    snapshots_damaged: int = 0
+    """How many were found damaged, or of events that are lost, since the bus was made."""
     last_error: str | None = None
     last_error_at: float | None = None
 
@@ -118,6 +120,7 @@ def signs_of(
         subscriptions=tuple(_signs_of_one(one, delivery.frontier) for one in delivery.roster.all()),
         is_running=is_running,
         held_for=held_for,
+        snapshots_damaged=delivery.counters.snapshots_damaged,
         last_error=troubles.last_text,
         last_error_at=troubles.last_at,
     )

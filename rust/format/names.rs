@@ -1,6 +1,10 @@
 //! Names of files. No text of a user ever becomes part of one (R3).
 
-use std::path::{Path, PathBuf};
+use std::{
+    cmp::Ordering,
+    fmt::{self, Display, Formatter},
+    path::{Path, PathBuf},
+};
 
 /// Highest number of a segment: names have 16 digits.
 pub const MAX_SEGMENT_NUMBER: u64 = 9_999_999_999_999_999;
@@ -73,23 +77,54 @@ pub fn is_prepared(name: &str) -> bool {
     number_in(bare).is_some()
 }
 
-/// Name of the snapshot of an aggregate at `seq`: its id appears as 128 bits of BLAKE3.
+/// Name of the snapshot of an aggregate at `seq`.
 #[must_use]
 pub fn snapshot(aggregate_id: &str, seq: u64) -> String {
-    format!("{}{seq:016}.snap", snapshot_prefix(aggregate_id))
+    SnapshotName::new(aggregate_id, seq).to_string()
 }
 
-/// What the names of all snapshots of an aggregate begin with.
-#[must_use]
-pub fn snapshot_prefix(aggregate_id: &str) -> String {
-    let hash = blake3::hash(aggregate_id.as_bytes()).to_hex();
-    format!("{}-", hash.get(..32).unwrap_or_default())
+/// Which snapshot a file holds: an aggregate's id appears as 128 bits of BLAKE3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotName {
+    /// The first 16 bytes of the hash, big-endian.
+    pub hash: u128,
+    /// The position it speaks of.
+    pub seq: u64,
 }
 
-/// The position in the name of one of these snapshots.
-#[must_use]
-pub fn snapshot_seq(name: &str, prefix: &str) -> Option<u64> {
-    number_in(name.strip_prefix(prefix)?.strip_suffix(".snap")?)
+impl SnapshotName {
+    /// That of the snapshot of an aggregate at `seq`.
+    #[must_use]
+    pub fn new(aggregate_id: &str, seq: u64) -> Self {
+        let mut first = [0; 16];
+        first
+            .iter_mut()
+            .zip(blake3::hash(aggregate_id.as_bytes()).as_bytes())
+            .for_each(|(to, from)| *to = *from);
+        Self { hash: u128::from_be_bytes(first), seq }
+    }
+
+    /// What a file's name says; `None` for any other name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let (digits, seq) = name.strip_suffix(".snap")?.split_once('-')?;
+        let is_hash =
+            digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let hash = is_hash.then(|| u128::from_str_radix(digits, 16).ok()).flatten()?;
+        Some(Self { hash, seq: number_in(seq)? })
+    }
+
+    /// The order of a list: the newest of each aggregate first.
+    #[must_use]
+    pub fn newest_first(&self, other: &Self) -> Ordering {
+        self.hash.cmp(&other.hash).then(other.seq.cmp(&self.seq))
+    }
+}
+
+impl Display for SnapshotName {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{:032x}-{:016}.snap", self.hash, self.seq)
+    }
 }
 
 /// Name of the quarantine file for what `segment` held from `offset` on, `attempt` counting repetitions.

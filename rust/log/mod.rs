@@ -28,7 +28,6 @@ use crate::{
     scan::{Direction, Query, Scan, fetch},
     shelf::Shelf,
     tail::Tail,
-    threads::Mutex,
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
 
@@ -51,8 +50,7 @@ pub struct Log {
     options: Options,
     id: [u8; 16],
     recovery: Recovery,
-    /// One snapshot is stored at a time: two of one aggregate would remove the same old ones.
-    snapshot_turn: Mutex<()>,
+    snapshots: snapshots::Snapshots,
 }
 
 enum Role {
@@ -87,7 +85,14 @@ impl Log {
         let (start, recovery) = open_for_writing(&place, &options, &*clock)?;
         let id = start.meta.log_id;
         let tail = Tail::start(place.clone(), options.clone(), clock, start)?;
-        Ok(Self { role: Role::Writer(tail), place, options, id, recovery, snapshot_turn: Mutex::default() })
+        Ok(Self {
+            role: Role::Writer(tail),
+            place,
+            options,
+            id,
+            recovery,
+            snapshots: snapshots::Snapshots::default(),
+        })
     }
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
@@ -99,7 +104,7 @@ impl Log {
             options,
             id,
             recovery,
-            snapshot_turn: Mutex::default(),
+            snapshots: snapshots::Snapshots::default(),
         })
     }
 

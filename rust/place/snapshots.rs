@@ -1,18 +1,18 @@
-//! Snapshot files: caches, each whole or absent, the newest few of each aggregate.
+//! Snapshot files: caches, each whole or absent, removed one by one.
 
 use std::io::ErrorKind;
 
 use super::Place;
 use crate::{
     error::{Error, Result},
-    format::{blob::Blob, names},
+    format::{
+        blob::Blob,
+        names::{self, SnapshotName},
+    },
 };
 
-/// Snapshots kept of one aggregate: the newest may be ahead of a lost tail, the one before it then serves.
-const KEPT_SNAPSHOTS: usize = 2;
-
 impl Place {
-    /// Stores a snapshot and drops all but the newest few of its aggregate; durable on return.
+    /// Stores a snapshot; durable on return. Until then the ones before it are untouched.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`].
@@ -27,45 +27,76 @@ impl Place {
         self.make_dir(&dir)?;
         let bytes = Blob { log_id, seq, key: aggregate_id, payload }.encode();
         let name = names::snapshot(aggregate_id, seq);
-        self.replace(&dir, &format!("{name}.tmp"), &name, &bytes)?;
-        for old in self.snapshot_seqs(aggregate_id)?.into_iter().skip(KEPT_SNAPSHOTS) {
-            let path = dir.join(names::snapshot(aggregate_id, old));
+        self.replace(&dir, &format!("{name}.tmp"), &name, &bytes)
+    }
+
+    /// Key and payload of a snapshot; `None` for one that cannot be believed (a cache, R18).
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where there is no such file.
+    pub fn read_snapshot(&self, log_id: [u8; 16], name: SnapshotName) -> Result<Option<(String, Vec<u8>)>> {
+        let path = self.snapshots_dir().join(name.to_string());
+        let file = match self.vfs.open(&path, false) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing { path }),
+            Err(_) => return Ok(None),
+            Ok(file) => file,
+        };
+        let read = || {
+            let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
+            file.read_at(0, &mut bytes).ok()?;
+            let blob = Blob::decode(&bytes)?;
+            let is_this = blob.log_id == log_id && SnapshotName::new(blob.key, blob.seq) == name;
+            is_this.then(|| (blob.key.to_owned(), blob.payload.to_vec()))
+        };
+        Ok(read())
+    }
+
+    /// Removes a snapshot; one that is gone already is none. Not synced: a power loss may bring it back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_snapshot(&self, name: SnapshotName) -> Result<()> {
+        let path = self.snapshots_dir().join(name.to_string());
+        match self.vfs.unlink(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what a crash left of snapshots that were being written. Never while one is.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn clear_snapshot_leftovers(&self) -> Result<()> {
+        let dir = self.snapshots_dir();
+        for name in self.names_of_snapshots()?.iter().filter(|name| name.ends_with(".snap.tmp")) {
+            let path = dir.join(name);
             self.vfs.unlink(&path).map_err(|error| Error::io(path, "remove", error))?;
         }
         Ok(())
     }
 
-    /// The stored snapshots of an aggregate, newest first; `None` for one that cannot be believed (a cache, R18).
+    /// Makes the removal of snapshots durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_snapshots(&self) -> Result<()> {
+        self.sync_dir(&self.snapshots_dir())
+    }
+
+    /// All snapshots, in no order.
     ///
     /// # Errors
     /// [`Error::Io`] if the directory cannot be listed.
-    pub fn read_snapshots(
-        &self,
-        log_id: [u8; 16],
-        aggregate_id: &str,
-    ) -> Result<Vec<(u64, Option<Vec<u8>>)>> {
-        let read = |seq: u64| {
-            let file =
-                self.vfs.open(&self.snapshots_dir().join(names::snapshot(aggregate_id, seq)), false).ok()?;
-            let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
-            file.read_at(0, &mut bytes).ok()?;
-            let blob = Blob::decode(&bytes)?;
-            let is_this = blob.log_id == log_id && blob.key == aggregate_id && blob.seq == seq;
-            is_this.then(|| blob.payload.to_vec())
-        };
-        Ok(self.snapshot_seqs(aggregate_id)?.into_iter().map(|seq| (seq, read(seq))).collect())
+    pub fn list_snapshots(&self) -> Result<Vec<SnapshotName>> {
+        Ok(self.names_of_snapshots()?.iter().filter_map(|name| SnapshotName::parse(name)).collect())
     }
 
-    fn snapshot_seqs(&self, aggregate_id: &str) -> Result<Vec<u64>> {
+    fn names_of_snapshots(&self) -> Result<Vec<String>> {
         let dir = self.snapshots_dir();
-        let names = match self.vfs.list(&dir) {
-            Ok(names) => names,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io(dir, "list", error)),
-        };
-        let prefix = names::snapshot_prefix(aggregate_id);
-        let mut seqs: Vec<u64> = names.iter().filter_map(|name| names::snapshot_seq(name, &prefix)).collect();
-        seqs.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(seqs)
+        match self.vfs.list(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|error| Error::io(dir, "list", error)),
+        }
     }
 }

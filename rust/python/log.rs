@@ -9,7 +9,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pyo3::{PyTraverseError, PyVisit, intern, prelude::*, types::PyDict};
+use pyo3::{
+    PyTraverseError, PyVisit,
+    exceptions::PyValueError,
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
 
 use super::{
     arguments::durability_name,
@@ -24,6 +30,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::{Durability, Mode},
+    format::names::SnapshotName,
     log::{Location, Log},
     place::Place,
 };
@@ -148,29 +155,46 @@ impl PyLog {
         self.set_listener(callback);
     }
 
-    /// Store a snapshot atomically (checksummed, replace-and-rename); durable on return.
+    /// Store a snapshot atomically (checksummed, replace-and-rename); durable on return. Then all but the `kept` newest
+    /// of the aggregate go.
     fn _write_snapshot(
         &self,
         py: Python<'_>,
         aggregate_id: &str,
         seq: u64,
         payload: Given<'_>,
+        kept: usize,
     ) -> PyResult<()> {
         let engine = self.open_engine(py)?;
         let Given(payload) = payload;
         let bytes = payload.as_bytes();
-        raised(py, py.detach(|| engine.write_snapshot(aggregate_id, seq, bytes)))
+        raised(py, py.detach(|| engine.write_snapshot(aggregate_id, seq, bytes, kept)))
     }
 
-    /// Stored snapshots of one aggregate, newest first; None for one that is damaged.
-    fn _read_snapshots<'py>(
+    /// Position and file name of the snapshots of one aggregate, or of all; the newest of each first.
+    fn _snapshots(&self, py: Python<'_>, aggregate_id: Option<&str>) -> PyResult<Vec<(u64, String)>> {
+        let engine = self.open_engine(py)?;
+        let found = raised(py, py.detach(|| engine.snapshots(aggregate_id)))?;
+        Ok(found.iter().map(|name| (name.seq, name.to_string())).collect())
+    }
+
+    /// Aggregate and payload of the snapshot in a file; None where it is damaged. Raises `FileNotFoundError`.
+    fn _read_snapshot<'py>(
         &self,
         py: Python<'py>,
-        aggregate_id: &str,
-    ) -> PyResult<Vec<report::Snapshot<'py>>> {
+        file_name: &str,
+    ) -> PyResult<Option<(String, Bound<'py, PyBytes>)>> {
+        let (engine, name) = (self.open_engine(py)?, snapshot_name(file_name)?);
+        let found = raised(py, py.detach(|| engine.read_snapshot(name)))?;
+        Ok(found.map(|(key, payload)| (key, PyBytes::new(py, &payload))))
+    }
+
+    /// Drop the snapshots in these files; durable on return.
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 hands over what it made of a list")]
+    fn _drop_snapshots(&self, py: Python<'_>, file_names: Vec<String>) -> PyResult<()> {
         let engine = self.open_engine(py)?;
-        let found = raised(py, py.detach(|| engine.read_snapshots(aggregate_id)))?;
-        Ok(report::snapshots(py, found))
+        let names = file_names.iter().map(|name| snapshot_name(name)).collect::<PyResult<Vec<_>>>()?;
+        raised(py, py.detach(|| engine.drop_snapshots(&names)))
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
@@ -265,4 +289,10 @@ impl PyLog {
     fn __clear__(&self) {
         self.set_listener(None);
     }
+}
+
+/// No text of a caller's reaches the file system.
+fn snapshot_name(text: &str) -> PyResult<SnapshotName> {
+    SnapshotName::parse(text)
+        .ok_or_else(|| PyValueError::new_err(format!("{text:?} is no file of a snapshot")))
 }

@@ -2,10 +2,7 @@
 //!
 //! Owns the key names; the tests hold them against the `TypedDicts`. The values are the engine's.
 
-use pyo3::{
-    prelude::*,
-    types::{PyBytes, PyDict},
-};
+use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
     format::{FORMAT_VERSION, IdView},
@@ -13,13 +10,6 @@ use crate::{
     recovery::{Cut, Recovery},
     verify::{Finding, Severity, Verification},
 };
-
-/// Position and payload of a stored snapshot; no payload where it is damaged.
-pub type Snapshot<'py> = (u64, Option<Bound<'py, PyBytes>>);
-
-pub fn snapshots(py: Python<'_>, found: Vec<(u64, Option<Vec<u8>>)>) -> Vec<Snapshot<'_>> {
-    found.into_iter().map(|(seq, payload)| (seq, payload.map(|bytes| PyBytes::new(py, &bytes)))).collect()
-}
 
 /// A dict of the fields named, each under its own name.
 macro_rules! dict_of {

@@ -7,6 +7,7 @@ from aresbus import AsyncRepository, VersionConflictError, register_event_type, 
 from aresbus.testing import InMemoryBus, settled
 from bus_support import Seen, make_bus, run
 from order_support import Order, RefusedError
+from snapshot_support import read_snapshots
 
 for text in ("order_placed", "order_filled", "order_done", "order_cancelled"):
     register_event_type(text)
@@ -126,7 +127,7 @@ def test_on_disk_with_snapshots_and_durability(tmp_path, durability):
             done = await orders.execute("order-1", lambda order: order.fill(1))
             if durability == "group":
                 assert bus.log.durable_seq >= done.receipts[-1].seq
-            assert [seq for seq, _ in bus.log._read_snapshots("Order(order-1)")] == [1]
+            assert [seq for seq, _ in read_snapshots(bus.log, "Order(order-1)")] == [1]
             await settled(bus)
             assert len(seen) == 1
             assert (await orders.load("order-1")).version == 1

@@ -9,6 +9,7 @@ from aresbus import EnhancedEventBus, EventSnapshot, IEventStore
 from aresbus.snapshot_record import StoredSnapshot
 from aresbus.testing import InMemoryBus, settled
 from bus_support import TRADE, Seen, make_bus, run, until
+from snapshot_support import read_snapshots, stored_snapshots
 
 
 async def trades(bus, count, aggregate="a", start=0):
@@ -18,10 +19,6 @@ async def trades(bus, count, aggregate="a", start=0):
 
 def numbers(state):
     return [trade["n"] for trade in state["trades"]]
-
-
-def stored_snapshots(log, aggregate):
-    return [StoredSnapshot.decode(payload) for _, payload in log._read_snapshots(aggregate)]
 
 
 # Rebuilding
@@ -117,7 +114,7 @@ def test_aggregates_every_n_events_of_theirs_if_a_reducer_knows_them(tmp_path):
             newest = stored_snapshots(log, "a")[0]
         assert newest.aggregate_version in {9, 19}
         assert numbers(newest.snapshot.state_data) == list(range(newest.aggregate_version + 1))
-        assert newest.epoch == 1
+        assert newest.anchor.epoch == 1
 
     run(act())
 
@@ -201,26 +198,25 @@ def test_a_damaged_snapshot_is_ignored_and_counted(tmp_path, damage):
 def test_a_snapshot_whose_content_was_altered_is_ignored(tmp_path):
     run(with_snapshot(tmp_path))
     with aresbus.open(tmp_path) as log:
-        (seq, payload), *_ = log._read_snapshots("a")
+        (seq, payload), *_ = read_snapshots(log, "a")
         body = json.loads(payload)
         body["snapshot"]["state_data"]["trades"] = []
-        log._write_snapshot("a", seq, json.dumps(body).encode())
+        log._write_snapshot("a", seq, json.dumps(body).encode(), 2)
     assert run(rebuilt(tmp_path)) == (list(range(15)), list(range(15)), 1)
 
 
 def test_a_snapshot_of_an_event_that_is_not_the_one_there_is_ignored(tmp_path):
     run(with_snapshot(tmp_path))
     with aresbus.open(tmp_path) as log:
-        (_, payload), *_ = log._read_snapshots("a")
+        (_, payload), *_ = read_snapshots(log, "a")
         stored = StoredSnapshot.decode(payload)
         other = StoredSnapshot(
             EventSnapshot("x", stored.snapshot.timestamp, "a", 12, {"trades": []}),
             kind=stored.kind,
             reducers=stored.reducers,
-            event_id="an event that was lost",
-            epoch=stored.epoch,
+            anchor=stored.anchor._replace(seq=12, event_id="an event that was lost"),
         )
-        log._write_snapshot("a", 12, other.encode())
+        log._write_snapshot("a", 12, other.encode(), 2)
     assert run(rebuilt(tmp_path)) == (list(range(15)), list(range(10, 15)), 1)
 
 

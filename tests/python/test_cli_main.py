@@ -17,6 +17,7 @@ VERBS = (
     *("demo", "example", "record", "read", "info", "verify", "explain", "replay"),
     *("trace", "latency", "audit", "audit export", "import-legacy", "export"),
     *("subscriptions", "parked", "parked redeliver", "parked drop", "schema", "top", "doctor"),
+    *("snapshots list", "snapshots check", "snapshots drop"),
 )
 HELP_LIMIT_S = 0.1
 

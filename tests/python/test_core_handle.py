@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aresbus import _core, errors, reports
+from snapshot_support import read_snapshots
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ class TestOpening:
                 lambda: log.append_many([("t", 1)]),
                 lambda: log.append_bytes("t", b""),
                 log.sync,
-                lambda: log._write_snapshot("a", 0, b""),
+                lambda: log._write_snapshot("a", 0, b"", 2),
             ):
                 with pytest.raises(errors.StorageError):
                     call()
@@ -156,8 +157,8 @@ class TestClosing:
             lambda: log.wait(None, 0),
             lambda: log.wait_durable(0, 0),
             lambda: log.aggregate_version("a"),
-            lambda: log._write_snapshot("a", 0, b""),
-            lambda: log._read_snapshots("a"),
+            lambda: log._write_snapshot("a", 0, b"", 2),
+            lambda: log._snapshots("a"),
             lambda: (log.first_seq,),
             lambda: (log.last_seq,),
             lambda: (log.durable_seq,),
@@ -296,14 +297,14 @@ class TestReports:
 
     def test_snapshots_are_given_back_newest_first(self, path):
         with _core.Log(path) as log:
-            log._write_snapshot("a", 1, b"one")
-            log._write_snapshot("a", 2, b"two")
-            log._write_snapshot("b", 3, bytearray(b"three"))
-            assert log._read_snapshots("a") == [(2, b"two"), (1, b"one")]
-            assert log._read_snapshots("nobody") == []
+            log._write_snapshot("a", 1, b"one", 2)
+            log._write_snapshot("a", 2, b"two", 2)
+            log._write_snapshot("b", 3, bytearray(b"three"), 2)
+            assert read_snapshots(log, "a") == [(2, b"two"), (1, b"one")]
+            assert read_snapshots(log, "nobody") == []
             newest = max((path / "snapshots").iterdir(), key=lambda file: file.stat().st_mtime_ns)
             newest.write_bytes(newest.read_bytes()[:-1] + b"?")
-            assert log._read_snapshots("b") == [(3, None)]
+            assert read_snapshots(log, "b") == [(3, None)]
 
     def test_the_module_says_what_it_is(self):
         assert (_core.MAX_TEXT_BYTES, _core.MAX_ID_BYTES, _core.FORMAT_VERSION) == (255, 1024, 1)

@@ -18,6 +18,7 @@ import pytest
 from aresbus import DiskFullError, LogPoisonedError, StorageError
 from bad_day_support import PATIENCE_SECONDS, child, heard, numbers, refused
 from faults import FOR_GOOD, HALF, with_faults
+from snapshot_support import read_snapshots
 
 CALLS = ["open", "pread", "pwrite", "fsync", "fdatasync", "rename", "unlink", "mkdir"]
 SMALL = {"audit": False, "segment_bytes": 64 * 1024}
@@ -196,15 +197,15 @@ def test_a_spare_that_cannot_be_prepared_costs_nothing_but_the_roll(tmp_path, fa
 def test_a_snapshot_that_cannot_be_stored_leaves_the_one_before_and_poisons_nothing(tmp_path, faults):
     with aresbus.open(tmp_path / "log", **SMALL) as log:
         log.append("note", 0)
-        log._write_snapshot("a", 0, b"first")
+        log._write_snapshot("a", 0, b"first", 2)
         for call in ("open", "pwrite", "fsync", "rename"):
             for at in count():
                 faults.arm(call, "/snapshots", skip=at, count=1)
-                is_refused = refuses(lambda at=at: log._write_snapshot("a", at + 1, b"next"))
+                is_refused = refuses(lambda at=at: log._write_snapshot("a", at + 1, b"next", 2))
                 is_over = not faults.failed
                 faults.disarm()
                 assert is_refused != is_over
-                assert log._read_snapshots("a")[-1][1] is not None
+                assert read_snapshots(log, "a")[-1][1] is not None
                 if is_over:
                     break
         assert log.poisoned is None

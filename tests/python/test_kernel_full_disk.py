@@ -16,6 +16,7 @@ from aresbus import DiskFullError, StorageError
 from bad_day_support import Mount, child, contents, heard, numbers
 from kernel_disk_children import BIG, SMALL
 from real_disks import LoopDisk
+from snapshot_support import read_snapshots
 from test_kernel_real_disk import CHILDREN
 
 PAGE_BYTES = 4096
@@ -156,11 +157,11 @@ def test_a_snapshot_is_stored_whole_or_refused_whatever_room_is_left(disk):
     ballast, log = Ballast(disk), disk / "log"
     with aresbus.open(log, **SMALL) as opened:
         opened.append("note", [0, ""])
-        opened._write_snapshot("a", 0, b"first")
+        opened._write_snapshot("a", 0, b"first", 2)
         for pages in count():
             ballast.take_all_but(pages)
-            is_full = full(lambda at=pages + 1: opened._write_snapshot("a", at, BIG.encode() * 4))
-            stored = [seq for seq, kept in opened._read_snapshots("a") if kept]
+            is_full = full(lambda at=pages + 1: opened._write_snapshot("a", at, BIG.encode() * 4, 2))
+            stored = [seq for seq, kept in read_snapshots(opened, "a") if kept]
             ballast.free()
             assert not list((log / "snapshots").glob("*.tmp"))
             if not is_full:

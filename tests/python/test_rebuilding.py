@@ -7,6 +7,7 @@ import aresbus
 import pytest
 from aresbus import Event, EventSnapshot, ManualClock, Reducers, TruncatedError, rebuild
 from aresbus.events import datetime_of_ns
+from aresbus.places import anchor_of
 from aresbus.snapshot_record import STATE, StoredSnapshot, write
 
 START_NS = 1_700_000_000_000_000_000
@@ -55,8 +56,7 @@ def snapshot_of(log, reducers, *, state=None, to_seq=None):
         kind=STATE,
         aggregate_version=last.aggregate_version,
         reducers=rebuilt.reducers,
-        event_id=last.event_id,
-        epoch=last.epoch,
+        anchor=anchor_of(last),
     )
     write(log, stored)
 
@@ -138,7 +138,7 @@ def anchor(log, seq):
     event = next(log.read(after=seq - 1, up_to=seq), None)
     if event is None:
         return {}
-    return {"aggregate_version": event.aggregate_version, "event_id": event.event_id, "epoch": event.epoch}
+    return {"aggregate_version": event.aggregate_version, "anchor": anchor_of(event)}
 
 
 def test_a_clock_that_was_set_back_leaves_no_hole(log, clock, reducers):

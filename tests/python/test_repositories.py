@@ -16,6 +16,7 @@ from aresbus import (
     retry_on_conflict,
 )
 from order_support import Order, RefusedError
+from snapshot_support import read_snapshots
 
 
 @pytest.fixture
@@ -334,7 +335,7 @@ def test_a_batch_over_a_boundary_makes_one_snapshot(log, counting):
     for _ in range(11):
         order.fill(1)
     repository.save(order)
-    assert [seq for seq, _ in log._read_snapshots("Counted(order-1)")] == [11]
+    assert [seq for seq, _ in read_snapshots(log, "Counted(order-1)")] == [11]
     assert loaded()[1] == 0
 
 
@@ -378,7 +379,7 @@ def test_a_class_may_say_how_its_state_becomes_json(log):
     repository = Repository(log, Exact, snapshot_every=1)
     repository.execute("order-1", lambda order: order.place(7))
     assert repository.load("order-1").total == Decimal(7)
-    assert len(log._read_snapshots("Exact(order-1)")) == 1
+    assert len(read_snapshots(log, "Exact(order-1)")) == 1
 
 
 def test_a_snapshot_that_cannot_be_restored_is_passed_over(log, counting, caplog):

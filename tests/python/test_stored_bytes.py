@@ -13,6 +13,7 @@ import hypothesis.strategies as st
 import orjson
 import pytest
 from aresbus import EventSnapshot, snapshot_record
+from aresbus.places import Anchor
 from aresbus.snapshot_record import StoredSnapshot
 from hypothesis import example, given, settings
 
@@ -25,7 +26,9 @@ json_values = st.recursive(
     max_leaves=8,
 )
 TIME = datetime(2024, 8, 8, tzinfo=UTC)
-VALID = StoredSnapshot(EventSnapshot("s", TIME, "a", 0, {"n": 1}), event_id="e", epoch=1, reducers={"t": 1})
+VALID = StoredSnapshot(
+    EventSnapshot("s", TIME, "a", 0, {"n": 1}), anchor=Anchor(1, 0, "e"), reducers={"t": 1}
+)
 FIELDS = sorted(VALID._body())
 SNAPSHOT_FIELDS = sorted(VALID._body()["snapshot"])
 
@@ -58,9 +61,9 @@ def offer(log, payload: bytes) -> None:
     """As the log's user meets it, and alone."""
     with contextlib.suppress(ValueError, KeyError):
         assert isinstance(StoredSnapshot.decode(payload), StoredSnapshot)
-    log._write_snapshot("a", 0, payload)
-    found, ignored = snapshot_record.newest_usable(log, "a")
-    assert (found is None) == (ignored == 1)
+    log._write_snapshot("a", 0, payload, 2)
+    found = snapshot_record.newest_usable(log, "a")
+    assert (found.stored is None) == (found.damaged == 1)
 
 
 @given(payload=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))

@@ -28,7 +28,7 @@ use _core::{
     log::{Location, Log},
     scan::Query,
 };
-use support::{Dir, append, clock, open, payloads, read_all, seqs, small};
+use support::{Dir, append, clock, open, payloads, read_all, read_snapshots, seqs, small};
 
 const DAY_NS: i64 = 86_400_000_000_000;
 
@@ -355,7 +355,7 @@ fn snapshots_of_one_aggregate_may_be_stored_by_many_threads() {
             let log = Arc::clone(&log);
             std::thread::spawn(move || {
                 for round in 0..50 {
-                    log.write_snapshot("system", round * 4 + thread, b"state").unwrap();
+                    log.write_snapshot("system", round * 4 + thread, b"state", 2).unwrap();
                 }
             })
         })
@@ -363,7 +363,37 @@ fn snapshots_of_one_aggregate_may_be_stored_by_many_threads() {
     for thread in threads {
         thread.join().unwrap();
     }
-    let kept = log.read_snapshots("system").unwrap();
+    let kept = read_snapshots(&log, "system");
     assert_eq!(kept[0], (199, Some(b"state".to_vec())));
     assert_eq!(kept.len(), 2);
+}
+
+#[test]
+fn a_snapshot_is_removed_only_after_a_newer_one_and_only_as_told() {
+    let dir = Dir::new();
+    let log = open(&dir, small());
+    let seqs = |log: &Log, id| read_snapshots(log, id).into_iter().map(|(seq, _)| seq).collect::<Vec<_>>();
+    for seq in 0..5 {
+        log.write_snapshot("a", seq, b"state", 3).unwrap();
+        log.write_snapshot("b", seq, b"state", 1).unwrap();
+    }
+    assert_eq!((seqs(&log, "a"), seqs(&log, "b")), (vec![4, 3, 2], vec![4]));
+    log.write_snapshot("a", 1, b"late", 2).unwrap();
+    assert_eq!(seqs(&log, "a"), [4, 3], "one that comes late is not among them");
+    let reader = Log::open(Location::Directory(dir.path()), support::reading(), clock()).unwrap();
+    assert_eq!(reader.snapshots(None).unwrap(), log.snapshots(None).unwrap());
+    let old = log.snapshots(Some("a")).unwrap();
+    log.drop_snapshots(&old).unwrap();
+    assert_eq!((seqs(&log, "a"), seqs(&reader, "a"), seqs(&log, "b")), (vec![], vec![], vec![4]));
+    assert!(matches!(reader.read_snapshot(old[0]), Err(Error::Missing { .. })));
+    assert!(matches!(reader.drop_snapshots(&old), Err(Error::ReadOnly { .. })));
+    let left_over = dir.path().join("snapshots").join(format!("{}.tmp", old[0]));
+    std::fs::write(&left_over, b"half").unwrap();
+    log.write_snapshot("a", 7, b"state", 2).unwrap();
+    assert!(left_over.exists(), "known already, so nobody looked");
+    drop(log);
+    let log = open(&dir, small());
+    log.write_snapshot("b", 8, b"state", 2).unwrap();
+    assert!(!left_over.exists());
+    assert_eq!((seqs(&log, "a"), seqs(&log, "b")), (vec![7], vec![8, 4]));
 }

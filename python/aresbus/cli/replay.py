@@ -1,24 +1,21 @@
 """``aresbus replay``: a range of a log again, printed when it is due, or through a strategy.
 
-Owns how a strategy is found and what is printed. Playing is aresbus.replay's. Invariants: the log is opened for reading
+Owns what is called as a strategy and what is printed. Playing is aresbus.replay's. Invariants: the log is opened for reading
 alone; with the same log, range and strategy the output is the same, byte for byte.
 """
 
 import asyncio
-import importlib
-import importlib.util
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from aresbus._core import Event
+from aresbus.cli.programs import find_object, no_such
 from aresbus.cli.read import json_line, text_line
 from aresbus.cli.terminal import count, counted, json_text
-from aresbus.errors import ConfigError, HandlerError
+from aresbus.errors import HandlerError
 from aresbus.log import open as open_log
 from aresbus.replay import Replay, ReplayReport, StrategyBus
 from aresbus.troubles import described
@@ -70,36 +67,12 @@ def find_strategy(module: str, name: str) -> Callable[[StrategyBus], Any]:
 
     Raises ConfigError where there is none, or the module cannot be loaded.
     """
-    try:
-        found: Any = getattr(_load(Path(module)) if module.endswith(".py") else _import(module), name)
-    except Exception as error:
-        raise _no_strategy(f"{module}:{name}: {described(error)}") from error
+    found = find_object(module, name, "strategy")
     if not callable(found):
-        raise _no_strategy(f"{module}:{name} is called with the bus; {type(found).__name__} cannot be called")
+        problem = f"{module}:{name} is called with the bus; {type(found).__name__} cannot be called"
+        raise no_such("strategy", problem)
     strategy: Callable[[StrategyBus], Any] = found
     return strategy
-
-
-def _import(module: str) -> ModuleType:
-    # As `python -m` does; the installed script begins in its own folder.
-    sys.path.insert(0, str(Path.cwd()))
-    return importlib.import_module(module)
-
-
-def _load(path: Path) -> ModuleType:
-    # Under a name of its own: a file called random.py must not become everybody's random.
-    spec = importlib.util.spec_from_file_location(f"aresbus_strategy_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded  # dataclasses look themselves up there
-    sys.path.insert(0, str(path.parent))  # what lies beside it, it may import, as any script
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-def _no_strategy(problem: str) -> ConfigError:
-    return ConfigError(f"there is no such strategy: {problem}", problems=[problem])
 
 
 def _printer(*, as_json: bool, at_once: bool) -> Callable[[Event], None]:

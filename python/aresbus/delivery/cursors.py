@@ -13,7 +13,7 @@ from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.rewinding import first_beyond
 from aresbus.errors import ConfigError, TruncatedError
 from aresbus.metrics import Counters
-from aresbus.places import Anchor, anchor_at, anchor_of, end_of, event_at
+from aresbus.places import Anchor, anchor_at, anchor_of, end_of, event_at, stands
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Lost, Position, Rewound, Subscription
 from aresbus.subscriptions.checkpoints import BEFORE_THE_FIRST, SubscriptionLog
@@ -87,12 +87,7 @@ def _remember_now(memory: SubscriptionLog, log: Log, start: int) -> None:
 def _recalled(subscription: Subscription, log: Log, checkpoint: Anchor) -> int:
     """The place after the checkpoint; where it began counts no more."""
     subscription.since_ns = None
-    return checkpoint.seq + 1 if _still_stands(log, checkpoint) else rewind(subscription, log, checkpoint)
-
-
-def _still_stands(log: Log, checkpoint: Anchor) -> bool:
-    """Whether the event of the checkpoint is where it was. One that is no longer kept is taken at its word."""
-    return checkpoint.seq < log.first_seq or anchor_at(log, checkpoint.seq) == checkpoint
+    return checkpoint.seq + 1 if stands(log, checkpoint) else rewind(subscription, log, checkpoint)
 
 
 def rewind(subscription: Subscription, log: Log, lost: Anchor) -> int:

@@ -33,7 +33,7 @@ def export_snapshots(
         def is_exported(stored: StoredSnapshot) -> bool:
             return exported(stored.snapshot.sequence_number) is not None
 
-        stored, _ = snapshot_record.newest_usable(log, aggregate_id, accepts=is_exported)
+        stored = snapshot_record.newest_usable(log, aggregate_id, accepts=is_exported).stored
         event = None if stored is None else exported(stored.snapshot.sequence_number)
         if stored is None or event is None:
             continue

@@ -19,7 +19,7 @@ from aresbus.legacy.anchors import SYSTEM, Anchors
 from aresbus.legacy.layout import MANIFEST, SNAPSHOTS, snapshot_files
 from aresbus.legacy.line import BadLineError, parse_json, parse_time
 from aresbus.legacy.report import ImportReport
-from aresbus.places import event_at
+from aresbus.places import anchor_of, event_at
 from aresbus.snapshot_record import GIVEN, METRICS, STATE, StoredSnapshot
 
 __all__ = ["OldSnapshot", "newest_snapshots", "store_snapshots"]
@@ -82,7 +82,7 @@ def store_snapshots(log: Log, newest: list[OldSnapshot], anchors: Anchors, repor
         if event is None:
             report.older_snapshots += 1
             continue
-        if any(at == seq for at, _ in log._read_snapshots(aggregate_id)):  # noqa: SLF001 - made for this
+        if any(at == seq for at, _ in log._snapshots(aggregate_id)):  # noqa: SLF001 - made for this
             continue
         stored = StoredSnapshot(
             dataclasses.replace(old.snapshot, sequence_number=seq),
@@ -90,8 +90,7 @@ def store_snapshots(log: Log, newest: list[OldSnapshot], anchors: Anchors, repor
             reducers=old.reducers,
             aggregate_version=event.aggregate_version,
             schema_version=event.schema_version,
-            event_id=event.event_id,
-            epoch=event.epoch,
+            anchor=anchor_of(event),
         )
         snapshot_record.write(log, stored)
         report.snapshots += 1

@@ -21,7 +21,7 @@ use super::{files, open, open_at};
 use crate::support::{
     Dir, append,
     forge::{self, segment_path},
-    payloads, read_all, seqs,
+    payloads, read_all, read_snapshots, seqs,
 };
 
 /// 2024-08-08T23:54:15Z, and half an hour later: the next UTC day.
@@ -78,7 +78,7 @@ fn write_closed(path: &Path) {
     log.append_many(&batch, Patience::Wait).unwrap();
     clock.advance(HALF_HOUR_NS);
     append(&log, "trade_executed", Some(ORDER), r#"{"day":"next"}"#);
-    log.write_snapshot(ORDER, 5, b"the state of order 17").unwrap();
+    log.write_snapshot(ORDER, 5, b"the state of order 17", 2).unwrap();
     log.close().unwrap();
 }
 
@@ -199,7 +199,7 @@ fn assert_closed(log: &Log) {
     let made = uuid::Uuid::parse_str(&last.event_id.to_string()).unwrap();
     assert_eq!((made.get_version_num(), last.is_caller_id), (7, false));
     assert_eq!((last.payload, last.fixed.ts_ns), (&br#"{"day":"next"}"#[..], EVENING_NS + HALF_HOUR_NS));
-    assert_eq!(log.read_snapshots(ORDER).unwrap(), [(5, Some(b"the state of order 17".to_vec()))]);
+    assert_eq!(read_snapshots(log, ORDER), [(5, Some(b"the state of order 17".to_vec()))]);
 }
 
 #[test]

@@ -15,6 +15,16 @@ use _core::{
     scan::{Query, Scan, StoredEvent},
 };
 
+/// Position and payload of an aggregate's snapshots, newest first; `None` for one that is damaged.
+pub fn read_snapshots(log: &Log, aggregate_id: &str) -> Vec<(u64, Option<Vec<u8>>)> {
+    let read = |name| {
+        log.read_snapshot(name)
+            .unwrap()
+            .map(|(key, payload)| (key == aggregate_id).then_some(payload).unwrap())
+    };
+    log.snapshots(Some(aggregate_id)).unwrap().into_iter().map(|name| (name.seq, read(name))).collect()
+}
+
 /// A directory for one log, gone with the test.
 pub struct Dir(tempfile::TempDir);
 

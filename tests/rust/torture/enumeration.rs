@@ -14,9 +14,9 @@ use _core::{
 
 use super::{life, world::World};
 
-/// a: append · b: batch · s: sync · k: the keeper's pass · p: snapshot · r: read · f: a reader follows · d: the next day ·
+/// a: append · b: batch · s: sync · k: the keeper's pass · p: snapshot · q: drop all snapshots · r: read · f: a reader follows · d: the next day ·
 /// w: the kernel writes back · c: close and open · x: killed beside its readers, and opened.
-const SCRIPT: &str = "aabkas aapbkf arbaswab akfaa d abkaa p c aabf abkaas x abbaf kaa p s abakr \
+const SCRIPT: &str = "aabkas aapbkf arbaswab akfaa d abkaa p c aabf abkaas x abbaf kaa p s abakr pp q p \
     x x aabwak c c abaaf saa d aab k aabbaaf x aas aab aakw p abaafr saabk aabaas c aabaakx abaaf \
     aabbaa kaa d w abaaf sab kaabaaw aabaafkx abaas abaak abaar c aabaaf";
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -33,6 +33,7 @@ fn play(world: &mut World) {
             's' => world.sync(),
             'k' => world.keep(),
             'p' => world.snapshot(),
+            'q' => world.drop_snapshots(),
             'r' => world.read(),
             'f' => world.follow(),
             'd' => world.clock.advance(DAY_NS),

@@ -89,6 +89,8 @@ pub struct Model {
     pub durable: usize,
     /// Snapshots that were acknowledged: by aggregate, newest last.
     pub snapshots: BTreeMap<String, Vec<(u64, Vec<u8>)>>,
+    /// What any call offered as a snapshot and nobody dropped: by aggregate and position.
+    pub offered: BTreeMap<(String, u64), Vec<u8>>,
 }
 
 /// Position of an aggregate's newest event, and its version.

@@ -21,6 +21,8 @@ const EINTR: i32 = 4;
 const ENOSPC: i32 = 28;
 const DAY_NS: i64 = 86_400_000_000_000;
 const AGGREGATES: usize = 5;
+/// One, so that a removal before the newer one is durable leaves none.
+const KEPT_SNAPSHOTS: usize = 1;
 /// What fits a segment in any case.
 const LARGEST_BYTES: usize = 45_000;
 
@@ -340,19 +342,28 @@ impl World {
 
     pub fn snapshot(&mut self) {
         let aggregate_id = format!("agg-{}", self.dice.usize(..AGGREGATES));
-        let told = self
-            .model
-            .snapshots
-            .get(&aggregate_id)
-            .and_then(|told| told.last())
-            .map_or(0, |(seq, _)| seq + 1);
+        let own = self.model.offered.range((aggregate_id.clone(), 0)..=(aggregate_id.clone(), u64::MAX));
+        let told = own.last().map_or(0, |((_, seq), _)| seq + 1);
         let payload = format!("state {}", self.dice.u32(..)).into_bytes();
         self.note(format_args!("snapshot of {aggregate_id} at {told}"));
-        match self.log().write_snapshot(&aggregate_id, told, &payload) {
+        self.model.offered.insert((aggregate_id.clone(), told), payload.clone());
+        match self.log().write_snapshot(&aggregate_id, told, &payload, KEPT_SNAPSHOTS) {
             Ok(()) => self.model.snapshots.entry(aggregate_id).or_default().push((told, payload)),
             Err(Error::Io { .. } | Error::DiskFull { .. }) => {
                 assert!(self.disk.is_off() || !self.disk.struck().is_empty());
             }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// All snapshots of all aggregates.
+    pub fn drop_snapshots(&mut self) {
+        self.note("drop all snapshots");
+        let names = self.log().snapshots(None).unwrap();
+        self.model.snapshots.clear();
+        match self.log().drop_snapshots(&names) {
+            Ok(()) => self.model.offered.clear(),
+            Err(Error::Io { .. }) => assert!(self.disk.is_off() || !self.disk.struck().is_empty()),
             Err(error) => panic!("{error:?}"),
         }
     }

@@ -267,15 +267,19 @@ impl World {
     }
 
     fn judge_snapshots(&self, log: &Log) {
+        for name in log.snapshots(None).unwrap() {
+            let Some((key, payload)) = log.read_snapshot(name).unwrap() else {
+                panic!("a crash left half a snapshot: {name}");
+            };
+            let offered = self.model.offered.get(&(key.clone(), name.seq));
+            assert_eq!(offered, Some(&payload), "snapshot of {key} at {}: offered and served", name.seq);
+        }
         for (aggregate_id, told) in &self.model.snapshots {
-            let kept = log.read_snapshots(aggregate_id).unwrap();
             let (seq, payload) = told.last().unwrap();
-            let newest = kept.iter().find(|(at, _)| at == seq);
-            assert_eq!(
-                newest.and_then(|(_, bytes)| bytes.as_ref()),
-                Some(payload),
-                "snapshot of {aggregate_id}"
-            );
+            let kept = log.snapshots(Some(aggregate_id)).unwrap();
+            let newest = kept.iter().find(|name| name.seq == *seq);
+            let found = newest.and_then(|name| log.read_snapshot(*name).unwrap());
+            assert_eq!(found, Some((aggregate_id.clone(), payload.clone())), "snapshot of {aggregate_id}");
         }
     }
 

@@ -7,12 +7,23 @@ import argparse
 from collections.abc import Sequence
 
 from aresbus._typing import override
-from aresbus.cli.arguments import example, feed, history, legacy, look, operate, parked, replay, schema
+from aresbus.cli.arguments import (
+    example,
+    feed,
+    history,
+    legacy,
+    look,
+    operate,
+    parked,
+    replay,
+    schema,
+    snapshots,
+)
 from aresbus.cli.arguments.kinds import Verbs
 
 __all__ = ["parse"]
 
-FAMILIES = (feed, example, look, history, legacy, operate, parked, replay, schema)
+FAMILIES = (feed, example, look, history, legacy, operate, parked, replay, schema, snapshots)
 DESCRIPTION = "A durable event bus: record events, read them back, prove that they are whole."
 EPILOG = """\
 exit codes: 0 done · 1 done, with findings · 2 could not · 130 interrupted

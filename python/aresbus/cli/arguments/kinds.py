@@ -8,7 +8,7 @@ import argparse
 from datetime import datetime
 from typing import TypeAlias
 
-__all__ = ["Verbs", "moment", "position", "source", "tag", "verb"]
+__all__ = ["Verbs", "moment", "named", "position", "source", "tag", "verb"]
 
 MAX_SOURCE_BYTES = 255
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name
@@ -60,3 +60,11 @@ def moment(text: str) -> datetime | int:
     if time.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} names no zone: write {text}Z for UTC")
     return time
+
+
+def named(text: str) -> tuple[str, str]:
+    """An object of the user's code: module or file, and the name in it."""
+    module, colon, name = text.rpartition(":")
+    if not (colon and module and name):
+        raise argparse.ArgumentTypeError(f"takes MODULE:OBJECT, like strategy.py:TopOfBook, not {text!r}")
+    return module, name

@@ -6,7 +6,7 @@ Owns their names, defaults and help texts. Imports no verb: ``--help`` waits for
 import argparse
 import math
 
-from aresbus.cli.arguments.kinds import Verbs, moment, position, verb
+from aresbus.cli.arguments.kinds import Verbs, moment, named, position, verb
 
 __all__ = ["declare"]
 
@@ -45,7 +45,7 @@ def declare(verbs: Verbs) -> None:
     parser.add_argument(
         "--strategy",
         metavar="MODULE:OBJECT",
-        type=strategy,
+        type=named,
         help="called with the bus: a module on the path or a file, and a class or function in it",
     )
     parser.add_argument("--digest", action="store_true", help="print no events, only the counts and digests")
@@ -60,11 +60,3 @@ def speed(text: str) -> float:
     if not (math.isfinite(number) and number > 0):
         raise argparse.ArgumentTypeError(f"takes a number above 0, not {text!r}")
     return number
-
-
-def strategy(text: str) -> tuple[str, str]:
-    """Where a strategy is: module or file, and the name in it."""
-    module, colon, name = text.rpartition(":")
-    if not (colon and module and name):
-        raise argparse.ArgumentTypeError(f"takes MODULE:OBJECT, like strategy.py:TopOfBook, not {text!r}")
-    return module, name
