@@ -3,6 +3,7 @@
 //! Owns opening and the choice between its two roles, and says of each call what it promises. All work is done by the
 //! modules below. A handle may be used from any thread; dropping it closes it.
 
+mod evidence;
 mod reader;
 mod snapshots;
 mod stats;
@@ -21,6 +22,7 @@ use crate::{
     clock::Clock,
     config::{Durability, Expected, Keeper, Mode, Options, Patience},
     error::{Committed, Error, Result},
+    evidence::Run,
     format::NewEvent,
     place::Place,
     recovery::{Recovery, check_filesystem, open_for_writing},
@@ -52,6 +54,8 @@ pub struct Log {
     recovery: Recovery,
     /// One snapshot is stored at a time: two of one aggregate would remove the same old ones.
     snapshot_turn: Mutex<()>,
+    /// What this handle has hashed so far.
+    blocks: Mutex<Run>,
 }
 
 enum Role {
@@ -86,20 +90,18 @@ impl Log {
         let (start, recovery) = open_for_writing(&place, &options, &*clock)?;
         let id = start.meta.log_id;
         let tail = Tail::start(place.clone(), options.clone(), clock, start)?;
-        Ok(Self { role: Role::Writer(tail), place, options, id, recovery, snapshot_turn: Mutex::default() })
+        Ok(Self::of(Role::Writer(tail), place, options, id, recovery))
     }
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
         let (reader, id, mut recovery) = Reader::open(&place)?;
         recovery.warnings = check_filesystem(&place, &options)?;
-        Ok(Self {
-            role: Role::Reader(Box::new(reader)),
-            place,
-            options,
-            id,
-            recovery,
-            snapshot_turn: Mutex::default(),
-        })
+        Ok(Self::of(Role::Reader(Box::new(reader)), place, options, id, recovery))
+    }
+
+    fn of(role: Role, place: Place, options: Options, id: [u8; 16], recovery: Recovery) -> Self {
+        let blocks = Mutex::new(Run::of_blocks(0));
+        Self { role, place, options, id, recovery, snapshot_turn: Mutex::default(), blocks }
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {

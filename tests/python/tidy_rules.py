@@ -16,6 +16,7 @@ MIN_OPENING_WORDS = 8
 RUST_LAYERS = (
     {"error", "config", "clock", "threads", "planted", "histogram"},
     {"format"},
+    {"evidence"},
     {"map"},
     {"vfs"},
     {"segment", "place"},
