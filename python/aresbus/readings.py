@@ -44,6 +44,7 @@ LOG_OPTIONS = frozenset(
         "non_finite",
         "force_filesystem",
         "reason",
+        "anchor_to",
     ]
 )
 

@@ -41,6 +41,8 @@ PYTHON_LAYERS = (
         "zstd",
         "durable_files",
         "places",
+        "evidence",
+        "anchoring",
     },
     {
         "schema",
