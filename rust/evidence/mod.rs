@@ -13,7 +13,7 @@ pub use run::{BLOCK_LEVEL, Node, Run};
 
 use std::sync::Arc;
 
-use crate::format::RecordView;
+use crate::format::{RecordView, split_commit_word};
 
 /// A BLAKE3 hash.
 pub type Hash = [u8; 32];
@@ -49,11 +49,18 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// Whether it proves what it says.
+    /// Whether it proves what it says. The record has to be of the length and position that it names: else bytes of it
+    /// could be passed off as texts, and texts as bytes of it.
     #[must_use]
     pub fn holds(&self) -> bool {
+        let starts =
+            self.record.first_chunk::<4>().zip(self.record.get(8..).and_then(<[u8]>::first_chunk::<8>));
+        let is_this = starts.is_some_and(|(word, seq)| {
+            let (_, length) = split_commit_word(u32::from_le_bytes(*word));
+            length == self.record.len() && u64::from_le_bytes(*seq) == self.seq
+        });
         let leaf = leaf_of(&self.record, self.texts.iter().map(String::as_str));
-        is_included(leaf, self.seq, self.head.tree_size, &self.path, &self.head.root)
+        is_this && is_included(leaf, self.seq, self.head.tree_size, &self.path, &self.head.root)
     }
 }
 

@@ -98,6 +98,11 @@ fn every_event_is_proved_to_every_head() {
     let mut other = log.prove(7, None).unwrap().unwrap();
     other.texts[0] = "quotes".to_owned();
     assert!(!other.holds(), "the type is part of the leaf");
+    let mut shifted = log.prove(7, None).unwrap().unwrap();
+    let text = shifted.texts.remove(0);
+    let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+    shifted.record = [&shifted.record[..], &length, text.as_bytes()].concat().into();
+    assert!(!shifted.holds(), "the bytes of the leaf are the same, the record is not");
 }
 
 #[test]
