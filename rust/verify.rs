@@ -212,6 +212,11 @@ impl Verification {
                 Err(error) => self.note_error("segment", error)?,
             }
         }
+        if let Some(meta) = meta
+            && let Err(error) = place.read_expired(meta.log_id, meta.first_seq)
+        {
+            self.note_error("expired", error)?;
+        }
         Ok(segments)
     }
 

@@ -19,9 +19,12 @@ impl Place {
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Io`].
+    ///
+    /// # Panics
+    /// Where `run` does not begin at 0.
     pub fn write_expired(&self, log_id: [u8; 16], run: &Run) -> Result<()> {
         let mut frontier = Run::new(0);
-        let _begins_at_zero = frontier.join(run);
+        assert!(frontier.join(run), "what expires begins with the first event");
         let dir = self.footers_dir();
         self.make_dir(&dir)?;
         let payload = frontier.nodes().iter().flat_map(|node| node.hash).collect::<Vec<u8>>();

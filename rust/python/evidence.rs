@@ -95,13 +95,15 @@ fn verified<'py>(
     place: &Place,
     against: Heads,
     since: Moment,
-    progress: Option<Py<PyAny>>,
+    progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let wanted = Wanted { against: against.0, since: since.0 };
+    let progress = progress.map(|progress| progress.clone().unbind());
     let mut failure = None;
     let mut tell = |bytes: u64| {
-        let Some(progress) = progress.as_ref().filter(|_| failure.is_none()) else { return };
-        failure = Python::attach(|py| progress.call1(py, (bytes,)).err());
+        if let (Some(progress), None) = (&progress, &failure) {
+            failure = Python::attach(|py| progress.call1(py, (bytes,)).err());
+        }
     };
     let found = py.detach(|| verify_wanted(place, &wanted, &mut tell));
     failure.map_or(Ok(()), Err)?;
@@ -114,13 +116,13 @@ fn verified<'py>(
     signature = (path, *, against = Heads::default(), since = Moment(None), progress = None),
     text_signature = "(path, *, against=None, since=None, progress=None)"
 )]
-pub fn verify(
-    py: Python<'_>,
+pub fn verify<'py>(
+    py: Python<'py>,
     path: PathBuf,
     against: Heads,
     since: Moment,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<Bound<'_, PyDict>> {
+    progress: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
     verified(py, &Place { vfs: Arc::new(Disk), path }, against, since, progress)
 }
 
@@ -134,7 +136,7 @@ pub fn _proof_holds(
     head: &Bound<'_, PyAny>,
 ) -> PyResult<bool> {
     let head = head.extract::<GivenHead>()?.head()?;
-    let path = path.iter().map(|hash| hash_of(hash)).collect::<PyResult<Vec<_>>>()?;
+    let path = path.into_iter().map(|hash| hash_of(&hash)).collect::<PyResult<Vec<_>>>()?;
     Ok(Proof { seq, record: record.into(), texts, path, head }.holds())
 }
 

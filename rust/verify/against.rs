@@ -112,16 +112,13 @@ impl Against {
         let end = Spot { seq: self.size(), path: path.to_owned(), offset };
         self.compare(|| end.clone());
         if let Some(Misfit { head, since, more, contradicted }) = self.misfit.take() {
-            let mut what = format!("the events are not those of the head of {} events", head.tree_size);
-            if more > 0 {
-                what += &format!(", nor of {more} more");
-            }
-            if let Some(later) = contradicted {
-                what += &format!(
-                    "; the head of {} events fits: made after the change, or the other one is of another history",
-                    later.tree_size
-                );
-            }
+            let size = head.tree_size;
+            let more = if more == 0 { String::new() } else { format!(", nor of {more} more") };
+            let later = contradicted.map_or_else(String::new, |later| {
+                let size = later.tree_size;
+                format!("; the head of {size} events fits: made after the change, or this one is of another history")
+            });
+            let what = format!("the events are not those of the head of {size} events{more}{later}");
             self.note(&since, Some(head.tree_size), what);
         }
         if let (Some(highest), Some(lowest)) = (self.ahead.first().copied(), self.ahead.last()) {

@@ -158,14 +158,14 @@ def test_the_bus_stores_anchors_and_its_health_says_when_it_cannot(tmp_path):
 
     async def main():
         async with make_bus(tmp_path / "log", log_options=options) as bus:
-            await bus.publish("ORDER_PLACED", {})
+            await bus.publish("risk_alert", {})
             await asyncio.to_thread(until, lambda: bus.log.anchors.problem is not None)
             bad = bus.check_health().checks["anchors"]
             assert (bad.status, "there" in bad.reason) == ("degraded", True)
             file.parent.mkdir()
             await asyncio.to_thread(until, lambda: bus.log.anchors.problem is None)
             assert bus.check_health().checks["anchors"].status == "healthy"
-            await bus.publish("ORDER_PLACED", {})
+            await bus.publish("risk_alert", {})
 
     run(main())
     assert heads_in(file.read_text())[-1].tree_size == 2

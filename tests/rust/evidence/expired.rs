@@ -4,10 +4,11 @@ use std::{fs, sync::Arc};
 
 use _core::{
     error::Error,
-    evidence::{Run, leaf},
+    evidence::{Run, TreeHead, leaf},
     format::names,
     place::Place,
     scan::Query,
+    verify::{Severity, Wanted, verify, verify_wanted},
     vfs::disk::Disk,
 };
 
@@ -101,6 +102,17 @@ fn heads_and_proofs_go_on_when_the_first_segments_are_gone() {
     }
     assert!(matches!(rest.prove(first.first_seq - 1, None), Err(Error::Truncated { .. })));
     assert_eq!(rest.prove(size - 1, Some(size)).unwrap().unwrap(), earlier);
+    assert_eq!(verify(dir.path()).unwrap().findings, []);
+    let wanted = Wanted { against: vec![earlier.head, head, TreeHead { tree_size: 3, ..head }], since: None };
+    let verified = verify_wanted(&place, &wanted, &mut |_| ()).unwrap();
+    let [expired] = &verified.findings[..] else { panic!("{verified:?}") };
+    assert_eq!(
+        (expired.severity, verified.heads),
+        (Severity::Warning, 2),
+        "the one of three events cannot be compared"
+    );
     fs::remove_dir_all(dir.path().join("footers")).unwrap();
+    assert_eq!(verify(dir.path()).unwrap().findings[0].kind, "expired");
+    assert_eq!(verify_wanted(&place, &wanted, &mut |_| ()).unwrap().heads, 0);
     assert!(matches!(open(&dir, reading()).tree_head(), Err(Error::Corrupt { .. })));
 }

@@ -108,7 +108,9 @@ fn the_vectors_of_the_format_hold() {
     ];
     let page = include_str!("../../../docs/format.md");
     let mut run = Run::new(0);
-    [a, b, c].into_iter().for_each(|leaf| run.push_leaf(leaf));
+    for leaf in [a, b, c] {
+        run.push_leaf(leaf);
+    }
     for (what, hash) in [
         ("no leaves", empty_root()),
         ("leaf a", a),
