@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use evidence::Grown;
 use reader::Reader;
 pub use stats::{SegmentStats, Stats};
 
@@ -22,7 +23,6 @@ use crate::{
     clock::Clock,
     config::{Durability, Expected, Keeper, Mode, Options, Patience},
     error::{Committed, Error, Result},
-    evidence::Run,
     format::NewEvent,
     place::Place,
     recovery::{Recovery, check_filesystem, open_for_writing},
@@ -54,8 +54,8 @@ pub struct Log {
     recovery: Recovery,
     /// One snapshot is stored at a time: two of one aggregate would remove the same old ones.
     snapshot_turn: Mutex<()>,
-    /// What this handle has hashed so far.
-    blocks: Mutex<Run>,
+    /// The tree over its events, as far as this handle has hashed it.
+    grown: Mutex<Grown>,
 }
 
 enum Role {
@@ -100,8 +100,8 @@ impl Log {
     }
 
     fn of(role: Role, place: Place, options: Options, id: [u8; 16], recovery: Recovery) -> Self {
-        let blocks = Mutex::new(Run::of_blocks(0));
-        Self { role, place, options, id, recovery, snapshot_turn: Mutex::default(), blocks }
+        let grown = Mutex::new(Grown::new());
+        Self { role, place, options, id, recovery, snapshot_turn: Mutex::default(), grown }
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {

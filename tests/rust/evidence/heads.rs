@@ -124,4 +124,7 @@ fn a_log_in_memory_has_a_head_as_long_as_nothing_went_before_it_was_hashed() {
     assert!(asked.prove(3899, None).unwrap().unwrap().holds());
     assert!(matches!(asked.prove(0, None), Err(Error::Truncated { .. })));
     assert!(matches!(unasked.tree_head(), Err(Error::Truncated { .. })));
+    fill(&asked, 4000);
+    assert!(matches!(asked.tree_head(), Err(Error::Truncated { .. })), "for too long");
+    assert!(matches!(asked.tree_head(), Err(Error::Truncated { .. })), "for good");
 }
