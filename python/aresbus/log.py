@@ -134,7 +134,7 @@ class Log(_core.Log):
     def head(self) -> TreeHead:
         """The head of the tree over all events that are durable now: a few bytes that vouch for them, docs/evidence.md.
 
-        Hashes what became durable since the last call of this handle, GIL released; the first call hashes the log, about a
+        Hashes what became durable since the last call of this handle, GIL released; the first call hashes the log, over half a
         million events a second. For everything committed call :meth:`sync` first. Raises TruncatedError where a log in
         memory let events go before they were hashed, CorruptionError, StorageError, LogClosedError.
         """
