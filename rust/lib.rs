@@ -1,14 +1,15 @@
 //! The engine of aresbus: an event log in memory-mapped segments.
 //!
 //! Read the modules in this order; each knows only those before it:
-//! `error`, `config`, `clock`, `threads`, `planted`, `histogram`, `heads` · `format` (bytes) · `map`, `vfs` (files) · `segment` (one
-//! file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy, the face) · `verify` ·
+//! `error`, `config`, `clock`, `threads`, `planted`, `histogram`, `heads` · `format` (bytes) · `evidence` (hashes) · `map`, `vfs`
+//! (files) · `segment` (one file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy, the face) · `verify` ·
 //! `python` (the binding).
 //! docs/format.md is the contract on disk, ARCHITECTURE.md the reasons.
 
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod evidence;
 pub mod format;
 pub mod heads;
 pub mod histogram;

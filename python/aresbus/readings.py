@@ -45,6 +45,7 @@ LOG_OPTIONS = frozenset(
         "sealing",
         "force_filesystem",
         "reason",
+        "anchor_to",
     ]
 )
 

@@ -106,7 +106,7 @@ class Finding(TypedDict):
 
 
 class VerifyResult(TypedDict):
-    """All findings of one pass over a log, and how much was examined."""
+    """All findings of one pass over a log, and how much was examined. ``heads`` were compared with it."""
 
     findings: list[Finding]
     segments: int
@@ -114,3 +114,4 @@ class VerifyResult(TypedDict):
     events: int
     bytes: int
     skipped_records: int
+    heads: int
