@@ -20,7 +20,7 @@ use super::heads::fill;
 use crate::support::{
     Dir, append,
     forge::{read_at, reseal, segment_path, write_at},
-    open, reading, small,
+    open, raw, reading, small,
 };
 
 fn place(path: &Path) -> Place {
@@ -48,7 +48,7 @@ fn the_one(findings: &[Finding]) -> (Option<u64>, Option<u64>, String, u64) {
 
 /// A log of `count` events in several segments, closed; with a head after each of `sizes`.
 fn anchored(dir: &Dir, count: u64, sizes: &[u64]) -> Vec<TreeHead> {
-    let log = open(dir, small());
+    let log = open(dir, raw());
     let mut heads = Vec::new();
     let mut size = 0;
     for next in sizes.iter().copied().chain([count]) {
@@ -107,7 +107,7 @@ fn a_changed_payload_is_named_between_the_heads_around_it() {
 #[test]
 fn two_events_that_changed_places_are_found() {
     let dir = Dir::new();
-    let log = open(&dir, small());
+    let log = open(&dir, raw());
     (0..10).for_each(|n| drop(append(&log, "trade", None, &format!("{{\"n\":{n}}}"))));
     log.sync().unwrap();
     let head = log.tree_head().unwrap();
@@ -156,7 +156,7 @@ fn a_rolled_back_copy_has_fewer_events_than_the_head() {
     let (dir, old) = (Dir::new(), Dir::new());
     let heads = anchored(&dir, 500, &[]);
     copy(dir.path(), old.path());
-    let log = open(&dir, small());
+    let log = open(&dir, raw());
     fill(&log, 250);
     log.sync().unwrap();
     let newer = log.tree_head().unwrap();
@@ -168,7 +168,7 @@ fn a_rolled_back_copy_has_fewer_events_than_the_head() {
     assert_eq!(file, "0000000000000001.log");
     assert!(offset > 0 && findings[0].message.contains("rolled back"), "{findings:?}");
     // Written on, the copy is another history: as long, and different.
-    let log = open(&old, small());
+    let log = open(&old, raw());
     (0..400).for_each(|_| drop(append(&log, "trade", None, "{}")));
     log.close().unwrap();
     let (first, last, ..) = the_one(&found(old.path(), &[heads[0], newer]));

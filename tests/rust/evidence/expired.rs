@@ -13,7 +13,7 @@ use _core::{
 };
 
 use super::heads::fill;
-use crate::support::{Dir, open, read_all, reading, small};
+use crate::support::{Dir, open, raw, read_all, reading};
 
 const LOG: [u8; 16] = [7; 16];
 
@@ -73,7 +73,7 @@ fn a_damaged_missing_or_foreign_file_is_an_error() {
 #[test]
 fn heads_and_proofs_go_on_when_the_first_segments_are_gone() {
     let dir = Dir::new();
-    let log = open(&dir, small());
+    let log = open(&dir, raw());
     fill(&log, 6000);
     log.close().unwrap();
     let whole = open(&dir, reading());
