@@ -2,13 +2,16 @@
 //!
 //! Read the modules in this order; each knows only those before it:
 //! `error`, `config`, `clock`, `threads`, `planted`, `histogram`, `heads` · `format` (bytes) · `map`, `vfs` (files) · `segment` (one
-//! file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy, the face) · `verify` ·
+//! file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy, the face) · `verify`,
+//! `excerpt`, `salvage`, `repair`, `digest` (whole logs as files) ·
 //! `python` (the binding).
 //! docs/format.md is the contract on disk, ARCHITECTURE.md the reasons.
 
 pub mod clock;
 pub mod config;
+pub mod digest;
 pub mod error;
+pub mod excerpt;
 pub mod format;
 pub mod heads;
 pub mod histogram;
@@ -17,6 +20,8 @@ pub mod map;
 pub mod place;
 pub mod planted;
 pub mod recovery;
+pub mod repair;
+pub mod salvage;
 pub mod scan;
 pub mod segment;
 pub mod shelf;

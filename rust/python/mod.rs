@@ -6,7 +6,7 @@
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
 //!   has from another, waiting;
 //! * `receipt`: what an append returns;
-//! * `read_calls`, `query`, `iterator`: reading;
+//! * `read_calls`, `query`, `iterator`: reading; `files`: whole logs as files, whatever their state;
 //! * `origin`, `fields`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
 //!   and how it travels;
 //! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
@@ -26,6 +26,7 @@ mod error;
 mod event;
 mod expected;
 mod fields;
+mod files;
 mod fork;
 mod histogram;
 mod hooks;
@@ -91,7 +92,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<clock::PyManualClock>()?;
     module.add_class::<histogram::PyHistogram>()?;
     module.add_class::<log::PyLog>()?;
+    module.add_class::<files::PySalvage>()?;
     module.add_function(wrap_pyfunction!(verify, module)?)?;
+    module.add_function(wrap_pyfunction!(files::assess_loss, module)?)?;
+    module.add_function(wrap_pyfunction!(files::excerpt, module)?)?;
+    module.add_function(wrap_pyfunction!(files::repair, module)?)?;
+    module.add_function(wrap_pyfunction!(files::digest, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::install, module)?)?;
     module.add_function(wrap_pyfunction!(inherit::inherit, module)?)?;
     module.add_function(wrap_pyfunction!(fork::_forget_after_fork, module)?)?;

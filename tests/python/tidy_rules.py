@@ -24,7 +24,7 @@ RUST_LAYERS = (
     {"recovery"},
     {"scan"},
     {"log"},
-    {"verify"},
+    {"verify", "excerpt", "salvage", "repair", "digest"},
     {"python"},
 )
 PYTHON_LAYERS = (
