@@ -58,6 +58,12 @@ pub fn digest(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     raised(py, py.detach(|| crate::digest::digest(&*place.vfs, &place.path)))
 }
 
+/// BLAKE3 of bytes, as hexadecimal text.
+#[pyfunction]
+pub fn digest_bytes(content: &[u8]) -> String {
+    blake3::hash(content).to_hex().to_string()
+}
+
 /// Iterator over every event that still reads, file by file.
 #[pyclass(name = "Salvage", module = "aresbus._core", frozen)]
 pub struct PySalvage(Mutex<Search>);

@@ -98,6 +98,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(files::excerpt, module)?)?;
     module.add_function(wrap_pyfunction!(files::repair, module)?)?;
     module.add_function(wrap_pyfunction!(files::digest, module)?)?;
+    module.add_function(wrap_pyfunction!(files::digest_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::install, module)?)?;
     module.add_function(wrap_pyfunction!(inherit::inherit, module)?)?;
     module.add_function(wrap_pyfunction!(fork::_forget_after_fork, module)?)?;
