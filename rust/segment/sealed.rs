@@ -223,11 +223,6 @@ impl SealedView {
         self.broken.as_ref().map_or(Ok(()), |broken| Err(broken.error(&self.sealed.path)))
     }
 
-    /// Forgets that a block could not be read, for who goes on behind it.
-    pub fn mend(&mut self) {
-        self.broken = None;
-    }
-
     /// The bytes from `offset` to the end of its block; empty behind the records, `None` where the block cannot be read.
     pub fn from(&mut self, offset: usize) -> Option<&[u8]> {
         if offset >= self.bytes() {
