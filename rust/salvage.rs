@@ -13,8 +13,8 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    format::segment::{HEADER_BYTES, SegmentHeader},
-    place::Place,
+    format::segment::{ENTRY_OFFSET, HEADER_BYTES, SegmentHeader},
+    place::{Place, entry_in},
     scan::StoredEvent,
     segment::{Find, Gap, Sealed, Segment, Sifter, read_raw, sift_raw, sift_segment},
 };
@@ -189,7 +189,12 @@ impl Salvage {
             let why = format!("the file is cut off, its header says {} bytes", header.file_bytes);
             self.note(file.path.clone(), bytes.len() as u64, &why);
         }
-        let entry = crate::place::entry_in(&bytes, header.epoch);
+        let entry = entry_in(&bytes, header.epoch);
+        let is_written = bytes.get(ENTRY_OFFSET..).unwrap_or_default().iter().any(|byte| *byte != 0);
+        if entry.is_none() && is_written {
+            let why = "its entry is damaged; its records were searched all the same";
+            self.note(file.path.clone(), ENTRY_OFFSET as u64, why);
+        }
         Ok(Some(Opened {
             epoch: Some(header.epoch),
             first_seq: entry.map(|entry| entry.first_seq),

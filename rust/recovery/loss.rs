@@ -116,14 +116,16 @@ fn examine(place: &Place) -> Result<Option<Damaged>> {
     let spares: Vec<u64> = segments.extract_if(.., |one| one.is_spare).map(|one| one.header.number).collect();
     let chain: Vec<Segment> = segments.into_iter().filter_map(OpenedSegment::into_segment).collect();
     let walked = walk(place, &meta, chain)?;
-    let end = Mark {
+    let mut end = Mark {
         segment: walked.survivors.last().map_or(0, |last| last.header.number),
         offset: walked.end.offset as u64,
         next_seq: walked.end.next_seq,
     };
-    if fault.is_none() && found.as_ref().is_ok_and(|end_found| *end_found == (end.segment, end.offset)) {
+    if fault.is_none() && found.as_ref().is_ok_and(|found| *found == (end.segment, end.offset)) {
         return Ok(None);
     }
+    // An end record promises a segment that follows: it goes with what it promises.
+    end.offset = walked.end_record_offset.map_or(end.offset, |offset| offset as u64);
     let mut lost: Vec<u64> = listing.segments.clone();
     lost.retain(|number| {
         !spares.contains(number) && !walked.survivors.iter().any(|one| one.header.number == *number)
@@ -172,6 +174,8 @@ fn open_in_order(
 struct Walked {
     survivors: Vec<Arc<Segment>>,
     end: Position,
+    /// Where an end record begins that is the last record read: what it names does not follow.
+    end_record_offset: Option<usize>,
     /// What ended it, where that is damage by its own look.
     fault: Option<Error>,
 }
@@ -179,7 +183,7 @@ struct Walked {
 /// Reads every record, also of sealed segments, which an opening passes by.
 fn walk(place: &Place, meta: &Meta, chain: Vec<Segment>) -> Result<Walked> {
     let start = Position { offset: 0, next_seq: meta.first_seq, names: Arc::default() };
-    let mut walked = Walked { survivors: Vec::new(), end: start, fault: None };
+    let mut walked = Walked { survivors: Vec::new(), end: start, end_record_offset: None, fault: None };
     let mut stop = None;
     for segment in chain.into_iter().map(Arc::new) {
         let follows = match (walked.survivors.last(), &stop) {
@@ -209,6 +213,7 @@ fn walk(place: &Place, meta: &Meta, chain: Vec<Segment>) -> Result<Walked> {
             Err(other) => return Err(other),
         };
         walked.end = steps.position.clone();
+        walked.end_record_offset = matches!(last_step, Step::End { .. }).then_some(steps.record_offset);
         walked.survivors.push(segment);
         stop = Some(last_step);
     }

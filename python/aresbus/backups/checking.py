@@ -66,10 +66,10 @@ def findings_of_log(path: Path, manifest: Manifest) -> list[Finding]:
     found = []
     for folder in log_folders(manifest):
         inner = [one for one in log_folders(manifest) if one != folder and one.is_relative_to(folder)]
-        for one in _core.verify(path / folder)["findings"]:
-            # The trails of readers lie within that of the writers.
-            if one["kind"] != "stray file" or Path(one["path"]) not in {path / name for name in inner}:
-                found.append(one)
+        # The trails of readers lie within that of the writers.
+        known = {path / name for name in inner}
+        findings = _core.verify(path / folder)["findings"]
+        found += [one for one in findings if one["kind"] != "stray file" or Path(one["path"]) not in known]
     return found
 
 

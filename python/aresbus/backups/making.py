@@ -18,7 +18,7 @@ from pathlib import Path
 from aresbus import _core
 from aresbus.backups.checking import refuse_damage
 from aresbus.backups.manifest import MANIFEST, OBJECTS, Manifest, Member, load, object_path, store
-from aresbus.backups.parts import AFTER, BEFORE, Found, files_in, inner_logs
+from aresbus.backups.parts import AFTER, BEFORE, INDEX, SEALED, Found, files_in, inner_logs
 from aresbus.errors import BackupError, StorageError
 from aresbus.reports import Excerpt
 
@@ -140,7 +140,11 @@ class _Taking:
             if None not in taken:
                 break
             # Retention dropped a segment meanwhile: the log begins later now.
-        self._members += [one for one in taken if one is not None]
+        beside = [one.source.with_suffix(INDEX) for one in whole if one.is_final]
+        # Caches; without them the restored log would be read once at its first opening.
+        found = [Found(_name(folder, one.name), one, is_final=True) for one in beside]
+        indexes = [self._taken(one) for one in found]
+        self._members += [one for one in (*taken, *indexes) if one is not None]
         for made in sorted(one for one in stage.rglob("*") if one.is_file()):
             inside = made.relative_to(stage)
             self._members.append(self._moved(made, (folder / inside).as_posix()))
@@ -157,10 +161,10 @@ class _Taking:
         try:
             return self._brought(found)
         except FileNotFoundError:
-            sealed = found.source.with_suffix(".seg")
+            sealed = found.source.with_suffix(SEALED)
             if found.source.suffix != ".log" or not sealed.exists():
                 return None
-            path = found.path.removesuffix(".log") + ".seg"
+            path = found.path.removesuffix(".log") + SEALED
             return self._taken(Found(path, sealed, is_final=True))
 
     def _brought(self, found: Found) -> Member:

@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from aresbus.reader_trails import trails_of
 
-__all__ = ["AFTER", "BEFORE", "Found", "files_in", "inner_logs"]
+__all__ = ["AFTER", "BEFORE", "INDEX", "SEALED", "Found", "files_in", "inner_logs"]
 
 BEFORE = ("snapshots",)
 SUBSCRIPTIONS = "subscriptions"
 """Each folder in it is a log."""
 AFTER = ("heads", "footers", "schemas")
 UNFINISHED = ".tmp"
+SEALED, INDEX = ".seg", ".idx"
 
 
 class Found(NamedTuple):

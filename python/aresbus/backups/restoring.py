@@ -16,6 +16,7 @@ from aresbus import _core, durable_files
 from aresbus.audit import AuditTrail
 from aresbus.backups.checking import findings_of_log, seen_as_log
 from aresbus.backups.manifest import Manifest, Member, load, object_path
+from aresbus.backups.parts import INDEX
 from aresbus.errors import BackupError, CorruptionError
 from aresbus.events import ns_of_datetime
 
@@ -116,7 +117,7 @@ def _make(source: Path, manifest: Manifest, view: Path, aside: Path, up_to: int 
     if up_to is not None:
         head = _core.excerpt(view, aside, up_to=up_to)
         last_seq = head["next_seq"] - 1 if head["next_seq"] > head["first_seq"] else None
-        whole = {f"segments/{Path(one).name}" for one in head["whole"]}
+        whole = {f"segments/{Path(one).with_suffix(kind).name}" for one in head["whole"] for kind in (Path(one).suffix, INDEX)}
         wanted = tuple(
             one
             for path, one in members.items()
