@@ -1,4 +1,6 @@
 //! The BLAKE3 of a file, for manifests.
+//!
+//! Owns the reading in parts, whatever the size. Knows nothing of what the file holds.
 
 use std::path::Path;
 

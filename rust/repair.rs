@@ -128,7 +128,7 @@ fn derive(
     derived.push(format!("epoch {epoch} and segment {highest} are the highest that the files name"));
     derived.push(format!("the log is taken to have been made when segment {first_number} was prepared"));
     derived.push("no clean close is assumed: the next opening recovers".to_owned());
-    let newest = entered().last().map_or(0, |(one, _)| one.header.number);
+    let newest = entered().next_back().map_or(0, |(one, _)| one.header.number);
     Ok(Meta {
         log_id,
         generation: found.map_or(0, |meta| meta.generation) + 1,

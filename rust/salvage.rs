@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -92,9 +92,9 @@ impl Salvage {
         };
         match meta {
             Ok(Some(meta)) => salvage.log_id = Some(meta.log_id),
-            Ok(None) => salvage.note(salvage.place.meta_path(), 0, "META is missing"),
+            Ok(None) => salvage.note(&salvage.place.meta_path(), 0, "META is missing"),
             Err(error @ Error::Io { .. }) => return Err(error),
-            Err(error) => salvage.note(salvage.place.meta_path(), 0, &error.to_string()),
+            Err(error) => salvage.note(&salvage.place.meta_path(), 0, &error.to_string()),
         }
         salvage.look_at_headers(&mut files);
         // A segment's number is its place in time, also of a file that has another's name.
@@ -170,7 +170,7 @@ impl Salvage {
                 Ok(_) => Ok(None),
                 Err(error @ Error::Io { .. }) => Err(error),
                 Err(error) => {
-                    self.note(file.path.clone(), 0, &error.to_string());
+                    self.note(&file.path, 0, &error.to_string());
                     Ok(None)
                 }
             };
@@ -178,7 +178,7 @@ impl Salvage {
         let bytes = read_raw(vfs, &file.path)?;
         let header = bytes.first_chunk().and_then(|header| SegmentHeader::decode(header).ok());
         let Some(header) = header else {
-            self.note(file.path.clone(), 0, "its header is damaged; its records were searched all the same");
+            self.note(&file.path, 0, "its header is damaged; its records were searched all the same");
             let epoch = self.epoch_of(&bytes);
             return Ok(Some(Opened { epoch, first_seq: None, segment: None, bytes }));
         };
@@ -187,13 +187,13 @@ impl Salvage {
         }
         if (bytes.len() as u64) < header.file_bytes {
             let why = format!("the file is cut off, its header says {} bytes", header.file_bytes);
-            self.note(file.path.clone(), bytes.len() as u64, &why);
+            self.note(&file.path, bytes.len() as u64, &why);
         }
         let entry = entry_in(&bytes, header.epoch);
         let is_written = bytes.get(ENTRY_OFFSET..).unwrap_or_default().iter().any(|byte| *byte != 0);
         if entry.is_none() && is_written {
             let why = "its entry is damaged; its records were searched all the same";
-            self.note(file.path.clone(), ENTRY_OFFSET as u64, why);
+            self.note(&file.path, ENTRY_OFFSET as u64, why);
         }
         Ok(Some(Opened {
             epoch: Some(header.epoch),
@@ -203,10 +203,10 @@ impl Salvage {
         }))
     }
 
-    fn is_ours(&mut self, path: &std::path::Path, log_id: &[u8; 16]) -> bool {
+    fn is_ours(&mut self, path: &Path, log_id: &[u8; 16]) -> bool {
         let is_ours = self.log_id.is_none_or(|own| own == *log_id);
         if !is_ours {
-            self.note(path.to_owned(), 16, "the segment belongs to another log");
+            self.note(path, 16, "the segment belongs to another log");
         }
         is_ours
     }
@@ -245,7 +245,7 @@ impl Salvage {
         }
     }
 
-    fn note_gap(&mut self, path: &std::path::Path, gap: Gap) {
+    fn note_gap(&mut self, path: &Path, gap: Gap) {
         self.unread.push(Unread {
             path: path.display().to_string(),
             offset: gap.offset as u64,
@@ -255,7 +255,7 @@ impl Salvage {
         });
     }
 
-    fn note(&mut self, path: PathBuf, offset: u64, reason: &str) {
+    fn note(&mut self, path: &Path, offset: u64, reason: &str) {
         let (path, reason) = (path.display().to_string(), reason.to_owned());
         self.unread.push(Unread { path, offset, first_seq: None, last_seq: None, reason });
     }

@@ -43,7 +43,7 @@ struct Damaged {
     survivors: Vec<Arc<Segment>>,
     end: Mark,
     /// Numbers of the segments that go, the last first.
-    lost: Vec<u64>,
+    given_up: Vec<u64>,
     loss: Loss,
 }
 
@@ -60,7 +60,9 @@ pub fn assess_loss(place: &Place) -> Result<Option<Loss>> {
 /// # Errors
 /// As [`assess_loss`]; [`Error::DiskFull`].
 pub(super) fn accept(place: &Place) -> Result<Option<Loss>> {
-    let Some(Damaged { mut meta, survivors, end, lost, mut loss }) = examine(place)? else { return Ok(None) };
+    let Some(Damaged { mut meta, survivors, end, given_up, mut loss }) = examine(place)? else {
+        return Ok(None);
+    };
     let files = &mut loss.quarantine_files;
     // ORDER: the damaged file is kept whole before its front takes its name; what follows it makes the log refuse to open
     // until it is out of the way, from the last to the first; META, which may promise all of it, is told in the end.
@@ -71,7 +73,7 @@ pub(super) fn accept(place: &Place) -> Result<Option<Loss>> {
             place.remove_sealed(end.segment)?;
         }
     }
-    for number in lost {
+    for number in given_up {
         files.extend(place.quarantine_segment(number)?);
     }
     meta.clean = None;
@@ -126,11 +128,11 @@ fn examine(place: &Place) -> Result<Option<Damaged>> {
     }
     // An end record promises a segment that follows: it goes with what it promises.
     end.offset = walked.end_record_offset.map_or(end.offset, |offset| offset as u64);
-    let mut lost: Vec<u64> = listing.segments.clone();
-    lost.retain(|number| {
+    let mut given_up: Vec<u64> = listing.segments.clone();
+    given_up.retain(|number| {
         !spares.contains(number) && !walked.survivors.iter().any(|one| one.header.number == *number)
     });
-    lost.reverse();
+    given_up.reverse();
     let mut meta = meta;
     meta.highest_segment = meta.highest_segment.max(listing.segments.last().copied().unwrap_or(0));
     let first_fault = walked.fault.or(fault).or(found.err());
@@ -149,8 +151,8 @@ fn examine(place: &Place) -> Result<Option<Damaged>> {
         quarantine_files: Vec::new(),
     };
     let promised = marks.iter().map(|mark| mark.next_seq).max().unwrap_or(0);
-    count(place, &meta, &walked.survivors, &end, &lost, promised, &mut loss)?;
-    Ok(Some(Damaged { meta, survivors: walked.survivors, end, lost, loss }))
+    count(place, &meta, &walked.survivors, &end, &given_up, promised, &mut loss)?;
+    Ok(Some(Damaged { meta, survivors: walked.survivors, end, given_up, loss }))
 }
 
 /// The segments up to the first that does not open, and why that one does not.
@@ -232,7 +234,7 @@ fn count(
     meta: &Meta,
     survivors: &[Arc<Segment>],
     end: &Mark,
-    lost: &[u64],
+    given_up: &[u64],
     promised: u64,
     loss: &mut Loss,
 ) -> Result<()> {
@@ -241,7 +243,7 @@ fn count(
         loss.bytes += size(place, &last.path());
         next_seq = next_seq.max(sift(place, last, end.next_seq, &mut loss.readable)?);
     }
-    for number in lost {
+    for number in given_up {
         loss.bytes += size(place, &place.segment_path(*number)) + size(place, &place.sealed_path(*number));
         let opened = place.open_segment(*number, &meta.log_id).ok().and_then(OpenedSegment::into_segment);
         let Some(segment) = opened else { continue };

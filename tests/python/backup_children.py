@@ -1,4 +1,5 @@
-"""Processes for the tests of backups: one that writes until it is killed, one that takes a backup, one that restores.
+"""Processes for the tests of backups: one that writes until it is killed, one that takes a backup, one that restores,
+one that accepts a loss.
 
 Owns no test. Run as ``python backup_children.py VERB ARGUMENTS``; says on stdout what the tests wait for.
 """
@@ -31,5 +32,11 @@ def restore(source: str, target: str) -> None:
     print("done", flush=True)
 
 
+def accept(folder: str) -> None:
+    print("begun", flush=True)
+    aresbus.open(folder, recover="accept_loss", sealing="off").close()
+    print("done", flush=True)
+
+
 if __name__ == "__main__":
-    {"write": write, "backup": backup, "restore": restore}[sys.argv[1]](*sys.argv[2:])
+    {"write": write, "backup": backup, "restore": restore, "accept": accept}[sys.argv[1]](*sys.argv[2:])

@@ -25,7 +25,9 @@ def fill(folder: Path, count: int, *, sealed: bool = False, begin: int = 0, **op
 def append(log: aresbus.Log, count: int, *, begin: int = 0) -> list[str]:
     """Append ``count`` events to three aggregates; their ids."""
     return [
-        log.append("order_placed", {"n": n, "note": "x" * 150}, aggregate_id=f"order-{n % 3}", source="test").event_id
+        log.append(
+            "order_placed", {"n": n, "note": "x" * 150}, aggregate_id=f"order-{n % 3}", source="test"
+        ).event_id
         for n in range(begin, begin + count)
     ]
 

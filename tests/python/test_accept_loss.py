@@ -1,6 +1,10 @@
 """The audited way past damage: the log ends where it last reads, what lies behind is kept, and everybody is told what it was."""
 
+import random
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import aresbus
@@ -10,6 +14,7 @@ from aresbus.subscriptions import Rewound
 from bus_support import Seen, make_bus, publish, run
 from rescue_support import RECORDS_OFFSET, fill, flip, numbers, segments, snapshot_of, swap, wipe
 
+CHILDREN = Path(__file__).with_name("backup_children.py")
 COUNT = 1_500
 
 
@@ -56,7 +61,16 @@ def damage_block(folder: Path) -> None:
     flip(segments(folder)[2], 400)
 
 
-RAW = [damage_record, damage_first, damage_zeros, damage_header, damage_missing, damage_front, damage_swapped, damage_cut_off]
+RAW = [
+    damage_record,
+    damage_first,
+    damage_zeros,
+    damage_header,
+    damage_missing,
+    damage_front,
+    damage_swapped,
+    damage_cut_off,
+]
 SEALED = [damage_block, damage_directory, damage_header, damage_missing, damage_swapped, damage_cut_off]
 CASES = [(False, one) for one in RAW] + [(True, one) for one in SEALED]
 IDS = [f"{'sealed' if sealed else 'raw'}-{one.__name__}" for sealed, one in CASES]
@@ -186,6 +200,36 @@ def test_twice_in_the_same_segment_keeps_both(whole, tmp_path):
     assert not set(first["quarantine_files"]) & set(second["quarantine_files"])
     kept = {one.name for one in (folder / "quarantine").iterdir()}
     assert {*first["quarantine_files"], *second["quarantine_files"]} <= kept
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_killed_in_the_middle_it_is_done_again(whole, tmp_path, sealed):
+    """At random moments, over and over; nothing but the damage is ever lost, and all that was given up is kept."""
+    chance = random.Random(sealed)
+    folder = damaged(whole, tmp_path, sealed, damage_block if sealed else damage_record)
+    foreseen = _core.assess_loss(folder)
+    given_up = [one.read_bytes() for one in segments(folder)[2:-1]]
+    for _ in range(12):
+        command = [sys.executable, str(CHILDREN), "accept", str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as accepting:
+            try:
+                assert accepting.stdout.readline() == "begun\n"
+                deadline = time.monotonic() + chance.random() * 0.06
+                while time.monotonic() < deadline and accepting.poll() is None:
+                    time.sleep(0.0005)
+            finally:
+                accepting.kill()
+        again = _core.assess_loss(folder)
+        if again is None:
+            break
+        assert again["first_seq"] == foreseen["first_seq"]
+        assert again["last_seq"] <= foreseen["last_seq"]
+    with aresbus.open(folder, recover="accept_loss", sealing="off") as log:
+        assert log.last_seq == foreseen["first_seq"] - 1
+    assert numbers(folder) == list(range(foreseen["first_seq"]))
+    kept = set(snapshot_of(folder / "quarantine").values())
+    assert all(content in kept for content in given_up)
+    assert read_acts(folder, act="log.accept_loss")[0].details == foreseen
 
 
 def test_a_durable_subscription_that_knows_lost_events_is_told(tmp_path):

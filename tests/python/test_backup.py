@@ -1,6 +1,5 @@
 """Backups beside a writer, and logs made of them: whole or not there, verified, up to a position or a time."""
 
-import os
 import random
 import shutil
 import subprocess
@@ -422,4 +421,4 @@ def test_by_the_command_line(tmp_path, capsys):
     assert "empty" in capsys.readouterr().err
     flip(object_path(Path(backup), load(backup).members[-1]), 100)
     assert main(["verify", backup]) == 1
-    assert os.path.exists(again)
+    assert Path(again).exists()

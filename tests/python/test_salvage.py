@@ -53,7 +53,11 @@ def test_of_a_whole_log_everything_reads(whole, tmp_path, sealed):
     assert salvage(whole[sealed], tmp_path / "again").unread == []
     with aresbus.open(whole[sealed], mode="r") as old, aresbus.open(tmp_path / "again", mode="r") as new:
         for one, other in zip(old.read(), new.read(), strict=True):
-            assert (one.event_id, one.raw, one.aggregate_version) == (other.event_id, other.raw, other.aggregate_version)
+            assert (one.event_id, one.raw, one.aggregate_version) == (
+                other.event_id,
+                other.raw,
+                other.aggregate_version,
+            )
             assert (one.ts_ns, one.source, one.tags) == (other.event_time_ns, other.source, other.tags)
 
 
@@ -165,7 +169,9 @@ def test_of_a_torn_batch_what_reads_is_copied_and_the_batch_named(tmp_path):
     flip(path, path.read_bytes().index(b'"two"'))
     report = salvage(tmp_path / "log", tmp_path / "out.jsonl")
     assert [one["data"]["n"] for one in lines(tmp_path / "out.jsonl")] == ["zero", "one", "three", "four"]
-    assert any("batch" in one["reason"] and (one["first_seq"], one["last_seq"]) == (1, 3) for one in report.unread)
+    assert any(
+        "batch" in one["reason"] and (one["first_seq"], one["last_seq"]) == (1, 3) for one in report.unread
+    )
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -201,7 +207,12 @@ def test_places_that_are_refused(whole, tmp_path):
     (tmp_path / "there.jsonl").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("mine")
-    for out in (tmp_path / "there.jsonl", tmp_path / "full", whole[False] / "inside", whole[False] / "inside.jsonl"):
+    for out in (
+        tmp_path / "there.jsonl",
+        tmp_path / "full",
+        whole[False] / "inside",
+        whole[False] / "inside.jsonl",
+    ):
         with pytest.raises(ExportError):
             salvage(whole[False], out)
     with pytest.raises(FileNotFoundError):

@@ -117,7 +117,11 @@ def _make(source: Path, manifest: Manifest, view: Path, aside: Path, up_to: int 
     if up_to is not None:
         head = _core.excerpt(view, aside, up_to=up_to)
         last_seq = head["next_seq"] - 1 if head["next_seq"] > head["first_seq"] else None
-        whole = {f"segments/{Path(one).with_suffix(kind).name}" for one in head["whole"] for kind in (Path(one).suffix, INDEX)}
+        whole = {
+            f"segments/{Path(one).with_suffix(kind).name}"
+            for one in head["whole"]
+            for kind in (Path(one).suffix, INDEX)
+        }
         wanted = tuple(
             one
             for path, one in members.items()
