@@ -22,6 +22,15 @@ pub enum Mode {
     Read,
 }
 
+/// What a writer does where the log is damaged below its watermark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recover {
+    /// Refuses to open.
+    Strict,
+    /// Ends the log at the damage and sets everything behind it aside.
+    AcceptLoss,
+}
+
 /// When an append may return; the table of docs/format.md section "Durability" has the promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -108,6 +117,8 @@ impl fmt::Display for Expected {
 pub struct Options {
     /// Writer or reader. Default: writer.
     pub mode: Mode,
+    /// What a writer does with damage. Default: strict.
+    pub recover: Recover,
     /// Default durability of an append. Default: interval.
     pub durability: Durability,
     /// Longest time between a commit and the start of its sync under `Interval`. Default 10 ms, 1 ms to 1 h.
@@ -128,6 +139,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             mode: Mode::ReadWrite,
+            recover: Recover::Strict,
             durability: Durability::Interval,
             sync_interval: Duration::from_millis(10),
             segment_bytes: 64 * 1024 * 1024,
@@ -157,6 +169,9 @@ impl Options {
                 "sync_interval_ms is {}, it takes 1 to 3600000",
                 self.sync_interval.as_millis()
             ));
+        }
+        if self.mode == Mode::Read && self.recover == Recover::AcceptLoss {
+            problems.push("recover is \"accept_loss\", which takes mode \"rw\"".to_owned());
         }
         if self.memory_bytes < 4 * MIN_SEGMENT_BYTES {
             problems.push(format!(

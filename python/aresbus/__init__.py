@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aresbus.async_repositories import AsyncRepository
     from aresbus.audit import actor
     from aresbus.audit_export import export_acts
+    from aresbus.backups import BackupReport, RestoreReport, restore, verify_backup
     from aresbus.bus import EnhancedEventBus, setup_enhanced_event_bus
     from aresbus.clock import Clock
     from aresbus.config import NOT_YET, BusConfig, get_event_bus_config
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         ERRORS_BY_CODE,
         AresbusError,
         AuditError,
+        BackupError,
         BusStateError,
         ConfigError,
         CorruptionError,
@@ -89,8 +91,10 @@ if TYPE_CHECKING:
     )
     from aresbus.rebuilding import Rebuilt, rebuild
     from aresbus.reducers import Reducers, category_of
+    from aresbus.repairing import repair
     from aresbus.replay import Replay, ReplayReport, StrategyBus, digest_of, gate, sink
     from aresbus.repositories import Executed, Repository
+    from aresbus.salvaging import SalvageReport, salvage
     from aresbus.schema import EventVersionManager, Schema
     from aresbus.snapshot_acts import (
         CheckedSnapshot,
@@ -116,6 +120,8 @@ __all__ = [
     "AresbusError",
     "AsyncRepository",
     "AuditError",
+    "BackupError",
+    "BackupReport",
     "BusConfig",
     "BusStateError",
     "CheckedSnapshot",
@@ -169,6 +175,8 @@ __all__ = [
     "Replay",
     "ReplayReport",
     "Repository",
+    "RestoreReport",
+    "SalvageReport",
     "Schema",
     "SchemaConflictError",
     "SchemaError",
@@ -203,15 +211,19 @@ __all__ = [
     "read_acts",
     "rebuild",
     "register_event_type",
+    "repair",
     "reports",
+    "restore",
     "retry_on_conflict",
     "retry_on_conflict_async",
+    "salvage",
     "serve_status",
     "setup_enhanced_event_bus",
     "sink",
     "take_snapshot",
     "trace",
     "verify",
+    "verify_backup",
 ]
 
 _HOMES = {
@@ -230,6 +242,7 @@ _HOMES = {
     "async_repositories": ("AsyncRepository",),
     "audit": ("actor",),
     "audit_export": ("export_acts",),
+    "backups": ("BackupReport", "RestoreReport", "restore", "verify_backup"),
     "bus": ("EnhancedEventBus", "setup_enhanced_event_bus"),
     "clock": ("Clock",),
     "config": ("NOT_YET", "BusConfig", "get_event_bus_config"),
@@ -240,6 +253,7 @@ _HOMES = {
         "ERRORS_BY_CODE",
         "AresbusError",
         "AuditError",
+        "BackupError",
         "BusStateError",
         "ConfigError",
         "CorruptionError",
@@ -280,8 +294,10 @@ _HOMES = {
     ),
     "rebuilding": ("Rebuilt", "rebuild"),
     "reducers": ("Reducers", "category_of"),
+    "repairing": ("repair",),
     "replay": ("Replay", "ReplayReport", "StrategyBus", "digest_of", "gate", "sink"),
     "repositories": ("Executed", "Repository"),
+    "salvaging": ("SalvageReport", "salvage"),
     "schema": ("EventVersionManager", "Schema"),
     "snapshot_acts": (
         "CheckedSnapshot",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 from typing_extensions import disjoint_base
 
 from aresbus.evidence import TreeHead
-from aresbus.reports import LogStats, RecoveryReport, VerifyResult
+from aresbus.reports import Excerpt, LogStats, Loss, RecoveryReport, RepairReport, Unread, VerifyResult
 
 Durability: TypeAlias = Literal["none", "interval", "group", "always"]
 """When an append returns: committed (``none``, ``interval``) or durable (``group``, ``always``)."""
@@ -193,7 +193,7 @@ class Log:
     ``path=None`` keeps everything in anonymous memory: the same engine, nothing on disk, the oldest segments dropped
     beyond ``memory_bytes``; every durability mode then returns at once. ``sealing``: see :func:`aresbus.open`.
     mode "rw": the one writer. Raises LogLockedError (with the holder's pid) while another handle, in any process, has
-    the log open for writing. Recovers what a crash left; see :attr:`recovery`. mode "r": any number of readers; writes
+    the log open for writing. Recovers what a crash left; see :attr:`recovery`. ``recover``: see :func:`aresbus.open`. mode "r": any number of readers; writes
     nothing, a missing log is FileNotFoundError. Raises also CorruptionError, FormatVersionError, DiskFullError,
     StorageError (also on network file systems, btrfs, zfs unless ``force_filesystem``), ConfigError.
     """
@@ -203,6 +203,7 @@ class Log:
         path: str | PathLike[str] | None,
         *,
         mode: Literal["rw", "r"] = "rw",
+        recover: Literal["strict", "accept_loss"] = "strict",
         durability: Durability = "interval",
         sync_interval_ms: int = 10,
         segment_bytes: int = 67_108_864,
@@ -411,6 +412,41 @@ def inherit(
     handled: Any, correlation_id: str | None, causation_id: str | None
 ) -> tuple[str | None, str | None]:
     """Ids of an event published under ``handled``, given ones kept: its conversation, or one that begins with it; as cause it."""
+
+def assess_loss(path: str | PathLike[str]) -> Loss | None:
+    """What ``recover="accept_loss"`` would give up; None where nothing is damaged. Reads everything, changes nothing."""
+
+def excerpt(
+    path: str | PathLike[str],
+    target: str | PathLike[str],
+    *,
+    up_to: int | None = None,
+    log: Log | None = None,
+) -> Excerpt:
+    """Put META and the last segment of the durable beginning of a log into ``target``; the rest are whole files.
+
+    ``log``: the log itself, where it is open for writing here: all that is committed is made durable first.
+    """
+
+def repair(path: str | PathLike[str]) -> RepairReport:
+    """Make META anew from the segments, where it does not serve."""
+
+def digest(path: str | PathLike[str]) -> str:
+    """BLAKE3 of a file, as hexadecimal text."""
+
+def digest_bytes(content: bytes) -> str:
+    """BLAKE3 of bytes, as hexadecimal text."""
+
+@final
+class Salvage:
+    """Iterator over every event that still reads, file by file."""
+
+    def __new__(cls, path: str | PathLike[str], *, quarantine: bool = False) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
+    @property
+    def unread(self) -> list[Unread]:
+        """What did not read so far; complete at the end."""
 
 def install(
     *,

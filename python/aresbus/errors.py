@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aresbus.reports import Conflict
 
 __all__ = [
-    "ERRORS_BY_CODE", "AresbusError", "AuditError", "BusStateError", "ConfigError", "CorruptionError",
+    "ERRORS_BY_CODE", "AresbusError", "AuditError", "BackupError", "BusStateError", "ConfigError", "CorruptionError",
     "DiskFullError", "DuplicateEventError", "EffectBlockedError", "EncodeError", "ExportError",
     "FormatVersionError", "HandlerError", "IncompatibleSchemaError", "LegacyLayoutError", "LimitError",
     "LogClosedError", "LogLockedError", "LogPoisonedError", "ProjectionError", "SchemaConflictError",
@@ -387,5 +387,14 @@ class ExportError(AresbusError, ValueError):
 
     code = "AB0027"
     advice = "Name a folder that is not there yet, or is empty, outside the log."
+    FIELDS: ClassVar[dict[str, Any]] = {"path": None}
+    path: str | None
+
+
+class BackupError(AresbusError, ValueError):
+    """A backup cannot be made there, or cannot give what is asked of it. No log was changed."""
+
+    code = "AB0029"
+    advice = "A backup goes into a folder that is new or holds an earlier one of the same log; a restored log into a new one."
     FIELDS: ClassVar[dict[str, Any]] = {"path": None}
     path: str | None

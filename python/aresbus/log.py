@@ -10,8 +10,8 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -23,6 +23,7 @@ from aresbus._core import Durability, ManualClock
 from aresbus._typing import override
 from aresbus.anchoring import Anchoring, AnchorReport, AnchorTo
 from aresbus.audit import AuditTrail
+from aresbus.backups import BackupReport, back_up
 from aresbus.errors import ConfigError, CorruptionError, LogClosedError, LogLockedError, StorageError
 from aresbus.evidence import InclusionProof, TreeHead
 from aresbus.reader_trails import close_abandoned, reader_trail
@@ -53,6 +54,7 @@ class Log(_core.Log):
         path: str | os.PathLike[str] | None,
         *,
         mode: Literal["rw", "r"] = "rw",
+        recover: Literal["strict", "accept_loss"] = "strict",
         durability: Durability = "interval",
         sync_interval_ms: int = 10,
         segment_bytes: int = 67_108_864,
@@ -73,6 +75,7 @@ class Log(_core.Log):
             _check_anchors(anchor_to, path, mode)
         options: dict[str, Any] = {
             "mode": mode,
+            "recover": recover,
             "durability": durability,
             "sync_interval_ms": sync_interval_ms,
             "segment_bytes": segment_bytes,
@@ -90,7 +93,9 @@ class Log(_core.Log):
             trail = _trail_of(os.fspath(path), reason, force_filesystem=force_filesystem)
             try:
                 with trail.act("log.open", _plain_options(options, anchor_to), reason=reason) as result:
-                    self = super().__new__(cls, path, **options)
+                    with _accepted_loss(trail, path, options, reason) as loss:
+                        self = super().__new__(cls, path, **options)
+                        loss.update(self.recovery["loss"] or {})
                     result.update(log_id=self.log_id, epoch=self.epoch, last_seq=self.last_seq)
                 if not self.recovery["clean"] and not self.recovery["created"]:
                     trail.note("log.recovery", {"report": self.recovery})
@@ -167,6 +172,25 @@ class Log(_core.Log):
         """What became of the anchors of ``anchor_to``; None without it."""
         return None if self._anchoring is None else self._anchoring.report
 
+    def backup(self, target: str | os.PathLike[str], *, verify: bool = True) -> BackupReport:
+        """Take a backup into ``target``: a new folder, or one that holds an earlier backup of this log.
+
+        Everything that is durable now, and what belongs to it: subscriptions, snapshots, schemas, audit trails. In the
+        writer's process all that is committed is made durable first; a reader takes what the newest stored watermark
+        covers. The writer goes on meanwhile. Files that never change are taken by hard link where both folders are on one
+        file system, else copied; those that an earlier backup holds are kept. Without ``verify`` nothing is read again;
+        with it every sum is compared and the log in the backup verified before it counts. It counts once its manifest is in
+        place: a crash before that leaves the earlier backup, or none.
+
+        Recorded as the act ``log.backup``. Durable on return. Blocks, for as long as it takes to read the log; any thread.
+        Raises BackupError where ``target`` is something else, CorruptionError for damage, DiskFullError, StorageError,
+        LogClosedError.
+        """
+        with self.act("log.backup", {"target": os.fspath(target)}) as result:
+            report = back_up(self, target, verify=verify)
+            result.update(last_seq=report.last_seq, files=report.files, bytes=report.bytes)
+        return report
+
     @override
     def close(self) -> None:
         """Sync, leave the clean mark, release lock and threads. Idempotent; any thread.
@@ -210,6 +234,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     path: str | os.PathLike[str],
     *,
     mode: Literal["rw", "r"] = "rw",
+    recover: Literal["strict", "accept_loss"] = "strict",
     durability: Durability = "interval",
     sync_interval_ms: int = 10,
     segment_bytes: int = 67_108_864,
@@ -227,7 +252,10 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     within ``sync_interval_ms`` ("interval"), a shared sync ("group"), a sync at once ("always").
     ``segment_bytes``: largest size of a segment file. ``non_finite``: NaN and infinities are stored as null and
     flagged, or refused. ``sealing``: how full segments are compressed in the background, "none": kept in blocks without
-    compression, "off": left as they were appended. ``audit``: the opening and closing are recorded, with ``reason``, in path/audit.
+    compression, "off": left as they were appended. ``recover="accept_loss"`` opens a damaged log all the same: it ends at
+    the damage from now on, what lies behind goes to path/quarantine, ``recovery["loss"]`` and the act
+    ``log.accept_loss`` say what that was; an undamaged log is opened as ever. ``audit``: the opening and closing are
+    recorded, with ``reason``, in path/audit.
     ``anchor_to``: where :meth:`Log.head` goes every so often.
 
     Raises what :class:`Log` raises: LogLockedError while another handle writes, CorruptionError,
@@ -236,6 +264,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     return Log(
         path,
         mode=mode,
+        recover=recover,
         durability=durability,
         sync_interval_ms=sync_interval_ms,
         segment_bytes=segment_bytes,
@@ -247,6 +276,19 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
         reason=reason,
         anchor_to=anchor_to,
     )
+
+
+@contextmanager
+def _accepted_loss(
+    trail: AuditTrail, path: str | os.PathLike[str], options: dict[str, Any], reason: str
+) -> Iterator[dict[str, Any]]:
+    """Record what is about to be given up before it is, and what was; nothing where nothing is lost."""
+    loss = _core.assess_loss(path) if options["recover"] == "accept_loss" else None
+    if loss is None:
+        yield {}
+        return
+    with trail.act("log.accept_loss", {**loss}, reason=reason) as result:
+        yield result
 
 
 def _check(path: str | os.PathLike[str], options: dict[str, Any]) -> None:

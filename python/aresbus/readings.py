@@ -42,6 +42,7 @@ LOG_OPTIONS = frozenset(
         "segment_bytes",
         "memory_bytes",
         "non_finite",
+        "recover",
         "sealing",
         "force_filesystem",
         "reason",

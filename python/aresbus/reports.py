@@ -9,10 +9,15 @@ from typing import Any, Literal, TypedDict
 __all__ = [
     "Conflict",
     "Cut",
+    "Excerpt",
     "Finding",
     "LogStats",
+    "Loss",
     "RecoveryReport",
+    "RepairReport",
+    "RepairedMeta",
     "SegmentStats",
+    "Unread",
     "VerifyResult",
 ]
 
@@ -38,14 +43,33 @@ class Cut(TypedDict):
     quarantine_files: list[str]
 
 
+class Loss(TypedDict):
+    """What accepting a loss gives up: the damage, the events behind it, and where they were set aside.
+
+    The log ends before ``first_seq``. ``last_seq`` is the newest event that anything knew of (None: none was known),
+    ``events`` how many that makes, ``readable`` how many of them still read in quarantine, ``bytes`` the size of the files there.
+    """
+
+    path: str
+    offset: int
+    reason: str
+    first_seq: int
+    last_seq: int | None
+    events: int
+    readable: int
+    bytes: int
+    quarantine_files: list[str]
+
+
 class RecoveryReport(TypedDict):
-    """What opening found and did. ``cut`` is None where nothing had to be cut."""
+    """What opening found and did. ``cut`` and ``loss`` are None where nothing was cut or given up."""
 
     created: bool
     clean: bool
     epoch: int
     events: int
     watermark_seq: int | None
+    loss: Loss | None
     cut: Cut | None
     removed_spares: list[int]
     stray_files: list[str]
@@ -115,3 +139,46 @@ class VerifyResult(TypedDict):
     bytes: int
     skipped_records: int
     heads: int
+
+
+class Unread(TypedDict):
+    """Something that salvage could not read: the file, where in it, and the events that are affected, where that is known."""
+
+    path: str
+    offset: int
+    first_seq: int | None
+    last_seq: int | None
+    reason: str
+
+
+class Excerpt(TypedDict):
+    """The durable beginning of a log: up to ``next_seq``, exclusive; ``whole``: files that belong to it as they are."""
+
+    log_id: str
+    epoch: int
+    first_seq: int
+    next_seq: int
+    whole: list[str]
+
+
+class RepairedMeta(TypedDict):
+    """What META says after a repair."""
+
+    log_id: str
+    epoch: int
+    first_seq: int
+    first_segment: int
+    newest_segment: int
+    highest_segment: int
+
+
+class RepairReport(TypedDict):
+    """What a repair found and did. ``damage`` is None where META serves: nothing was changed then.
+
+    ``derived``: what the files do not say, and what was taken instead. ``kept``: name in quarantine of the META before.
+    """
+
+    damage: str | None
+    meta: RepairedMeta
+    derived: list[str]
+    kept: str | None

@@ -145,6 +145,34 @@ pub fn quarantined_tail(segment: u64, offset: u64, attempt: u32) -> String {
     format!("{segment:016}-{offset}.{attempt}.tail")
 }
 
+/// Name of what is set aside as it is: `suffix` of a segment, `attempt` counting those of one number.
+#[must_use]
+pub fn quarantined(number: u64, suffix: &str, attempt: u32) -> String {
+    match attempt {
+        0 => format!("{number:016}.{suffix}"),
+        _ => format!("{number:016}.{attempt}.{suffix}"),
+    }
+}
+
+/// The number in the name of a segment that was set aside, and whether it is sealed; `None` for any other name.
+#[must_use]
+pub fn quarantined_number(name: &str) -> Option<(u64, bool)> {
+    let (stem, suffix) = name.rsplit_once('.')?;
+    let is_sealed = match suffix {
+        "log" => false,
+        "seg" => true,
+        _ => return None,
+    };
+    let number = stem.split_once('.').map_or(stem, |(number, _attempt)| number);
+    number_in(number).map(|number| (number, is_sealed))
+}
+
+/// Name of a META that was set aside.
+#[must_use]
+pub fn quarantined_meta(attempt: u32) -> String {
+    format!("META.{attempt}")
+}
+
 fn number_in(digits: &str) -> Option<u64> {
     let is_number = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()

@@ -23,13 +23,13 @@ use crate::{
     clock::Clock,
     config::{Durability, Expected, Keeper, Mode, Options, Patience},
     error::{Committed, Error, Result},
-    format::NewEvent,
+    format::{NewEvent, meta::Mark},
     heads::Head,
     place::Place,
     recovery::{Recovery, check_filesystem, open_for_writing},
     scan::{Direction, Query, Scan, fetch},
     shelf::Shelf,
-    tail::Tail,
+    tail::{CommittedPosition, Tail},
     threads::Mutex,
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
@@ -194,6 +194,16 @@ impl Log {
     /// [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
     pub fn sync(&self) -> Result<Option<u64>> {
         self.tail()?.sync()
+    }
+
+    /// Makes everything committed so far durable and says where that ends; `None` for a reader, who knows what the files say.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn durable_mark(&self) -> Result<Option<Mark>> {
+        let Role::Writer(tail) = &self.role else { return Ok(None) };
+        let CommittedPosition { segment, offset, next_seq } = tail.sync_position()?;
+        Ok(Some(Mark { segment, offset, next_seq }))
     }
 
     /// Events that match and are committed now; backward the newest first.

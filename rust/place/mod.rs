@@ -4,9 +4,11 @@
 //! and the order of syncs that makes each survive a crash. Refuses to know why any of it happens.
 
 mod expired;
+mod fronts;
 mod indexes;
 mod meta;
 mod opened;
+mod quarantine;
 mod sealed;
 mod segments;
 mod snapshots;
@@ -17,7 +19,9 @@ use std::{
     sync::Arc,
 };
 
-pub use opened::{OpenedSegment, durable_marks, highest_watermark};
+pub use fronts::least_bytes;
+pub use opened::{OpenedSegment, durable_marks, entry_in, highest_watermark};
+pub use segments::is_zero_from;
 
 use crate::{
     error::{Error, Result},

@@ -209,6 +209,12 @@ fn is_missing(opened: &Result<OpenedSegment>) -> bool {
     matches!(opened, Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound)
 }
 
+/// The entry in the first page of a segment file, if it was entered and the page is whole.
+#[must_use]
+pub fn entry_in(bytes: &[u8], epoch: u32) -> Option<Entry> {
+    Entry::decode(bytes.get(ENTRY_OFFSET..)?.first_chunk()?, epoch).ok()?
+}
+
 fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {
     let mut bytes = [0; HEADER_BYTES];
     match file.read_at(0, &mut bytes) {

@@ -1,7 +1,6 @@
-//! Segment files: prepared, opened, removed, set aside.
+//! Segment files: prepared, opened, removed.
 //!
-//! Invariants: a name stands for a file whose header is durable; only a file in which nothing was ever written is removed;
-//! what recovery sets aside is never deleted.
+//! Invariants: a name stands for a file whose header is durable; only a file in which nothing was ever written is removed.
 
 use std::{
     io::{self, ErrorKind},
@@ -66,7 +65,7 @@ impl Place {
     }
 
     /// Makes a segment file aside, filled by `write`, and puts it in its place; where that fails nothing is left behind.
-    fn make_segment(
+    pub(super) fn make_segment(
         &self,
         header: &SegmentHeader,
         write: impl FnOnce(&dyn File, &Path) -> Result<()>,
@@ -123,12 +122,7 @@ impl Place {
         let path = self.segment_path(number);
         let look = || {
             let file = self.vfs.open(&path, false)?;
-            let mut is_written = false;
-            each_written(&*file, ENTRY_OFFSET as u64, file.bytes()?, |_, _| {
-                is_written = true;
-                Ok(())
-            })?;
-            Ok(is_written)
+            Ok(!is_zero_from(&*file, ENTRY_OFFSET as u64)?)
         };
         look().map_err(|error| Error::io(&path, "read", error))
     }
@@ -150,74 +144,24 @@ impl Place {
         }
         if numbers.is_empty() && prepared.is_empty() { Ok(()) } else { self.sync_dir(&dir) }
     }
-
-    /// Keeps a copy of `bytes`, found in `segment` behind its last good record; durable on return. One is enough, however
-    /// often an opening is tried.
-    ///
-    /// # Errors
-    /// [`Error::DiskFull`], [`Error::Io`].
-    pub fn quarantine_tail(&self, segment: u64, offset: u64, bytes: &[u8]) -> Result<String> {
-        let dir = self.quarantine_dir();
-        self.make_dir(&dir)?;
-        for attempt in 0.. {
-            let name = names::quarantined_tail(segment, offset, attempt);
-            match self.vfs.open(&dir.join(&name), false) {
-                Ok(kept) if holds(&*kept, bytes) => {
-                    // Its content was durable before it had this name.
-                    self.sync_dir(&dir)?;
-                    return Ok(name);
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.replace(&dir, "tail.tmp", &name, bytes)?;
-                    return Ok(name);
-                }
-                Err(error) => return Err(Error::io(dir.join(name), "open", error)),
-            }
-        }
-        Err(Error::io(dir, "find a free name", ErrorKind::AlreadyExists.into()))
-    }
-
-    /// Whether segment `number` lies in quarantine.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn is_quarantined(&self, number: u64) -> Result<bool> {
-        let path = self.quarantine_dir().join(names::segment(number));
-        match self.vfs.open(&path, false) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io(path, "open", error)),
-        }
-    }
-
-    /// Moves a whole segment out of the log; durable on return.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn quarantine_segment(&self, number: u64) -> Result<String> {
-        let dir = self.quarantine_dir();
-        self.make_dir(&dir)?;
-        let name = names::segment(number);
-        let from = self.segment_path(number);
-        self.vfs.rename(&from, &dir.join(&name)).map_err(|error| Error::io(from, "quarantine", error))?;
-        self.sync_dir(&dir)?;
-        self.sync_dir(&self.segments_dir())?;
-        Ok(name)
-    }
-}
-
-/// Whether a file holds these bytes and no others; one that cannot be read does not.
-fn holds(file: &dyn File, bytes: &[u8]) -> bool {
-    let mut kept = vec![0; bytes.len()];
-    file.bytes().is_ok_and(|size| size == bytes.len() as u64)
-        && file.read_at(0, &mut kept).is_ok()
-        && kept == bytes
 }
 
 /// Copies all that is not zero; the rest of a file that was just allocated is.
-fn copy_written(from: &dyn File, to: &dyn File, bytes: u64) -> io::Result<()> {
+pub(super) fn copy_written(from: &dyn File, to: &dyn File, bytes: u64) -> io::Result<()> {
     each_written(from, 0, bytes, |at, part| to.write_at(at, part))
+}
+
+/// Whether a file holds nothing from `offset` on.
+///
+/// # Errors
+/// Of the system.
+pub fn is_zero_from(file: &dyn File, offset: u64) -> io::Result<bool> {
+    let mut is_zero = true;
+    each_written(file, offset, file.bytes()?, |_, _| {
+        is_zero = false;
+        Ok(())
+    })?;
+    Ok(is_zero)
 }
 
 /// Calls `act` with each part of a file between `from` and `end` that is not all zeros, and where it lies.

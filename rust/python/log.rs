@@ -86,8 +86,8 @@ impl Drop for PyLog {
 impl PyLog {
     #[new]
     #[pyo3(signature = (
-        path, *, mode = "rw", durability = "interval", sync_interval_ms = 10, segment_bytes = 67_108_864,
-        memory_bytes = 268_435_456, non_finite = "null", sealing = "zstd", clock = None,
+        path, *, mode = "rw", recover = "strict", durability = "interval", sync_interval_ms = 10,
+        segment_bytes = 67_108_864, memory_bytes = 268_435_456, non_finite = "null", sealing = "zstd", clock = None,
         force_filesystem = false
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
@@ -95,6 +95,7 @@ impl PyLog {
         py: Python<'_>,
         path: Option<PathBuf>,
         mode: &str,
+        recover: &str,
         durability: &str,
         sync_interval_ms: i128,
         segment_bytes: i128,
@@ -106,7 +107,7 @@ impl PyLog {
     ) -> PyResult<Self> {
         let numbers = Numbers { sync_interval_ms, segment_bytes, memory_bytes };
         let (options, non_finite) =
-            options(py, (mode, durability, non_finite, sealing), &numbers, force_filesystem)?;
+            options(py, (mode, recover, durability, non_finite, sealing), &numbers, force_filesystem)?;
         let clock: Arc<dyn Clock> = clock.map_or_else(default_clock, |clock| clock.get().shared());
         let (mode, durability) = (options.mode, options.durability);
         let place = place_of(py, path)?;

@@ -6,7 +6,7 @@
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
 //!   has from another, waiting;
 //! * `receipt`: what an append returns;
-//! * `read_calls`, `query`, `iterator`: reading; `evidence`: heads, proofs, verification;
+//! * `read_calls`, `query`, `iterator`: reading; `evidence`: heads, proofs, verification; `files`: whole logs as files;
 //! * `origin`, `fields`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
 //!   and how it travels;
 //! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
@@ -27,6 +27,7 @@ mod event;
 mod evidence;
 mod expected;
 mod fields;
+mod files;
 mod fork;
 mod histogram;
 mod hooks;
@@ -81,6 +82,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<log::PyLog>()?;
     module.add_function(wrap_pyfunction!(evidence::verify, module)?)?;
     module.add_function(wrap_pyfunction!(evidence::_proof_holds, module)?)?;
+    module.add_class::<files::PySalvage>()?;
+    module.add_function(wrap_pyfunction!(files::assess_loss, module)?)?;
+    module.add_function(wrap_pyfunction!(files::excerpt, module)?)?;
+    module.add_function(wrap_pyfunction!(files::repair, module)?)?;
+    module.add_function(wrap_pyfunction!(files::digest, module)?)?;
+    module.add_function(wrap_pyfunction!(files::digest_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(hooks::install, module)?)?;
     module.add_function(wrap_pyfunction!(inherit::inherit, module)?)?;
     module.add_function(wrap_pyfunction!(fork::_forget_after_fork, module)?)?;

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use super::{arguments::durability, encode::NonFinite, error::config_error};
 use crate::{
-    config::{Compression, Durability, Mode, Options},
+    config::{Compression, Durability, Mode, Options, Recover},
     place::Place,
     vfs::{disk::Disk, memory::InMemory},
 };
@@ -38,7 +38,7 @@ pub struct Numbers {
 /// Options as Python spells them; all that is wrong with them is told at once.
 pub fn options(
     py: Python<'_>,
-    (mode, durability_given, non_finite, sealing): (&str, &str, &str, &str),
+    (mode, recover, durability_given, non_finite, sealing): (&str, &str, &str, &str, &str),
     numbers: &Numbers,
     force_filesystem: bool,
 ) -> PyResult<(Options, NonFinite)> {
@@ -50,6 +50,14 @@ pub fn options(
         other => {
             problems.push(format!("mode is {other:?}, it takes \"rw\" or \"r\""));
             Mode::Read
+        }
+    };
+    options.recover = match recover {
+        "strict" => Recover::Strict,
+        "accept_loss" => Recover::AcceptLoss,
+        other => {
+            problems.push(format!("recover is {other:?}, it takes \"strict\" or \"accept_loss\""));
+            Recover::Strict
         }
     };
     options.durability = durability(durability_given).unwrap_or_else(|problem| {

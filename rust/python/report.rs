@@ -5,9 +5,12 @@
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
+    excerpt::Excerpt,
     format::{FORMAT_VERSION, IdView},
     log::{Log, SegmentStats, Stats},
-    recovery::{Cut, Recovery},
+    recovery::{Cut, Loss, Recovery},
+    repair::Repair,
+    salvage::Unread,
     verify::{Finding, Severity, Verification},
 };
 
@@ -24,7 +27,34 @@ pub fn recovery<'py>(py: Python<'py>, found: &Recovery) -> PyResult<Bound<'py, P
     let dict = dict_of!(py, found, {
         created, clean, epoch, events, watermark_seq, removed_spares, stray_files, warnings,
     });
+    dict.set_item("loss", found.loss.as_ref().map(|found| loss(py, found)).transpose()?)?;
     dict.set_item("cut", found.cut.as_ref().map(|found| cut(py, found)).transpose()?)?;
+    Ok(dict)
+}
+
+pub fn loss<'py>(py: Python<'py>, found: &Loss) -> PyResult<Bound<'py, PyDict>> {
+    let dict =
+        dict_of!(py, found, { path, offset, reason, first_seq, last_seq, readable, bytes, quarantine_files });
+    dict.set_item("events", found.last_seq.map_or(0, |last| last + 1 - found.first_seq))?;
+    Ok(dict)
+}
+
+pub fn excerpt<'py>(py: Python<'py>, found: &Excerpt) -> PyResult<Bound<'py, PyDict>> {
+    let dict = dict_of!(py, found, { epoch, first_seq, next_seq });
+    dict.set_item("log_id", uuid_text(found.log_id))?;
+    dict.set_item("whole", found.whole.iter().map(|path| path.as_os_str()).collect::<Vec<_>>())?;
+    Ok(dict)
+}
+
+pub fn unread<'py>(py: Python<'py>, found: &Unread) -> PyResult<Bound<'py, PyDict>> {
+    Ok(dict_of!(py, found, { path, offset, first_seq, last_seq, reason }))
+}
+
+pub fn repair<'py>(py: Python<'py>, found: &Repair) -> PyResult<Bound<'py, PyDict>> {
+    let dict = dict_of!(py, found, { damage, derived, kept });
+    let meta = dict_of!(py, found.meta, { epoch, first_seq, first_segment, newest_segment, highest_segment });
+    meta.set_item("log_id", uuid_text(found.meta.log_id))?;
+    dict.set_item("meta", meta)?;
     Ok(dict)
 }
 

@@ -4,17 +4,19 @@
 //! in the same segment; after any other end it keeps the bytes beyond the last good record, writes the surviving ones once
 //! more, and begins a new epoch in a new segment. Nothing is zeroed, shrunk or deleted.
 
+mod loss;
 mod securing;
 mod survey;
 
 use std::sync::Arc;
 
+pub use loss::{Loss, assess_loss};
 use securing::secure;
 pub use survey::{Survey, refuse_future, survey, survey_beside_a_writer};
 
 use crate::{
     clock::Clock,
-    config::{FIRST_SEGMENT_BYTES, Options},
+    config::{FIRST_SEGMENT_BYTES, Options, Recover},
     error::{Error, Result},
     format::{
         meta::{Mark, Meta},
@@ -58,6 +60,8 @@ pub struct Recovery {
     pub events: u64,
     /// Newest event that is known to have been durable.
     pub watermark_seq: Option<u64>,
+    /// What was given up, where the opening was told to accept a loss and there was one.
+    pub loss: Option<Loss>,
     /// What was cut; events acknowledged after the last stored watermark may be among it.
     pub cut: Option<Cut>,
     /// Segments that were prepared and never used.
@@ -99,6 +103,10 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
     place.create_dirs()?;
     let warnings = check_filesystem(place, options)?;
     let lock = take_lock(place, clock)?;
+    let loss = match options.recover {
+        Recover::Strict => None,
+        Recover::AcceptLoss => loss::accept(place)?,
+    };
     let surveyed = survey(place)?;
     if let Some(survey) = &surveyed {
         finish_sealing(place, survey)?;
@@ -114,6 +122,7 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
     };
     recovery.epoch = start.meta.epoch;
     recovery.warnings.extend(warnings);
+    recovery.loss = loss;
     start.meta.clean = None;
     Ok((start, recovery))
 }
@@ -163,7 +172,11 @@ pub fn check_filesystem(place: &Place, options: &Options) -> Result<Vec<String>>
     }
 }
 
-fn take_lock(place: &Place, clock: &dyn Clock) -> Result<Box<dyn Lock>> {
+/// Takes the writer's lock.
+///
+/// # Errors
+/// [`Error::Locked`], [`Error::Io`].
+pub fn take_lock(place: &Place, clock: &dyn Clock) -> Result<Box<dyn Lock>> {
     let path = place.lock_path();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let holder = format!("pid={} host={host} started_ns={}", std::process::id(), clock.now_ns());

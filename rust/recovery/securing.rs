@@ -42,7 +42,9 @@ fn keep_written_spares(place: &Place, survey: &mut Survey) -> Result<()> {
 
 /// Moves the segments behind the end to quarantine, which takes no room; their names.
 fn set_segments_aside(place: &Place, survey: &Survey) -> Result<Vec<String>> {
-    survey.cut_off.iter().map(|number| place.quarantine_segment(*number)).collect()
+    let moved: Result<Vec<_>> =
+        survey.cut_off.iter().map(|number| place.quarantine_segment(*number)).collect();
+    Ok(moved?.concat())
 }
 
 /// Removes what was prepared in vain, so that its room serves what follows: a disk may be full of it. A spare that the last

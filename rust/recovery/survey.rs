@@ -184,8 +184,8 @@ fn missing(path: PathBuf, why: &str) -> Error {
 /// prepared and does not say that it was entered, nothing is missing: whether that is damage is for the walk to judge.
 fn check_chain(place: &Place, meta: &Meta, listing: &Listing, chain: &[Segment]) -> Result<()> {
     let Some(first) = chain.first() else {
-        // A log that has dropped events has kept the segment behind them.
-        if meta.first_seq != 0 {
+        // A log that has dropped events has kept the segment behind them, unless it was lost and that was accepted.
+        if meta.first_seq != 0 && meta.first_segment != 0 {
             let why = format!("it names event {} as the first, and no segment was entered", meta.first_seq);
             return Err(Error::corrupt(place.meta_path(), 56, why));
         }
@@ -225,7 +225,7 @@ impl Survey {
             };
             self.segments.push(Arc::clone(&segment));
             let follower = chain.peek();
-            if follower.is_some_and(|next| self.leads_to(&segment, next, &stop)) {
+            if follower.is_some_and(|next| leads_to(&segment, next, &stop, &self.end)) {
                 continue;
             }
             self.judge(&segment, &stop)?;
@@ -250,18 +250,6 @@ impl Survey {
         self.cut_off.extend(&self.stranded);
         self.cut_off.sort_unstable_by(|a, b| b.cmp(a));
         Ok(())
-    }
-
-    /// Whether the records of `segment` go on in `next`: behind its end record, or behind the cut of a new epoch.
-    fn leads_to(&self, segment: &Segment, next: &Segment, stop: &Step) -> bool {
-        let meets = next.entry.prev_segment == segment.header.number
-            && next.entry.prev_end == self.end.offset as u64
-            && next.entry.first_seq == self.end.next_seq;
-        let is_new_epoch = next.header.epoch > segment.header.epoch;
-        match stop {
-            Step::End { next_segment } => meets && (is_new_epoch || *next_segment == next.header.number),
-            _ => meets && is_new_epoch,
-        }
     }
 
     fn walk_segment(&mut self, place: &Place, segment: &Segment) -> Result<Step> {
@@ -340,6 +328,19 @@ impl Survey {
         };
         let why = format!("{what}, below the watermark (segment {}, byte {})", mark.segment, mark.offset);
         Err(Error::corrupt(segment.path(), offset, why))
+    }
+}
+
+/// Whether the records of `segment`, which stop at `end`, go on in `next`: behind its end record, or behind the cut of a new
+/// epoch.
+pub(super) fn leads_to(segment: &Segment, next: &Segment, stop: &Step, end: &Position) -> bool {
+    let meets = next.entry.prev_segment == segment.header.number
+        && next.entry.prev_end == end.offset as u64
+        && next.entry.first_seq == end.next_seq;
+    let is_new_epoch = next.header.epoch > segment.header.epoch;
+    match stop {
+        Step::End { next_segment } => meets && (is_new_epoch || *next_segment == next.header.number),
+        _ => meets && is_new_epoch,
     }
 }
 

@@ -5,6 +5,7 @@
 //! to know what follows the segment or whether a fault is a torn tail or damage.
 
 mod cache;
+mod debris;
 mod seal;
 mod sealed;
 mod source;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use cache::CACHE_BYTES;
+pub use debris::{Find, Gap, Sifter, read_raw, sift_raw, sift_segment};
 pub use seal::{Indexed, Made, Pause, compare, index, seal};
 pub use sealed::{Sealed, SealedView};
 pub use source::{CUT_OFF, Source};

@@ -12,6 +12,9 @@ use crate::{
 /// What is said of a mapping that broke.
 pub const CUT_OFF: &str = "the file was cut off while it was mapped, or its device cannot read it";
 
+/// How much of a raw file is copied at a time.
+const PART_BYTES: usize = 64 * 1024;
+
 /// The records of a segment.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -65,6 +68,22 @@ impl Source {
                     target.copy_from_slice(bytes);
                     true
                 })
+            }
+        }
+    }
+
+    /// The bytes from `offset` that lie together, at most up to `end`; `None` where they cannot be read.
+    #[must_use]
+    pub fn part(&mut self, offset: usize, end: usize) -> Option<Vec<u8>> {
+        let room = end.checked_sub(offset)?;
+        match self {
+            Self::Raw(map) => {
+                let mut bytes = vec![0; room.min(PART_BYTES)];
+                map.copy(offset, &mut bytes).then_some(bytes)
+            }
+            Self::Sealed(view) => {
+                let bytes = view.from(offset)?;
+                bytes.get(..room.min(bytes.len())).filter(|part| !part.is_empty()).map(<[u8]>::to_vec)
             }
         }
     }

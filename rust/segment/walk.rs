@@ -43,6 +43,8 @@ pub struct Walk {
     epoch: u32,
     buffer: Vec<u8>,
     record_bytes: usize,
+    /// Where the last batch began, and the offset at which it ends.
+    batch: Option<(Position, usize)>,
 }
 
 impl Walk {
@@ -59,6 +61,16 @@ impl Walk {
             epoch,
             buffer: Vec::new(),
             record_bytes: 0,
+            batch: None,
+        }
+    }
+
+    /// Where the log may be cut: here, or before the batch that this is the middle of (R7).
+    #[must_use]
+    pub fn whole_until(&self) -> &Position {
+        match &self.batch {
+            Some((start, end)) if self.position.offset < *end => start,
+            _ => &self.position,
         }
     }
 
@@ -199,6 +211,7 @@ impl Walk {
         let Some(end) = end.filter(|end| *end <= self.source.bytes()) else {
             return Err(RecordFault::Content("its batch has an impossible size"));
         };
+        self.batch = Some((self.position.clone(), end));
         if is_planted(Bug::BatchNotChecked) {
             return Ok(());
         }

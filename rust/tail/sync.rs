@@ -177,6 +177,15 @@ impl Tail {
         self.sync_through(seq).map(|()| true)
     }
 
+    /// Makes everything committed so far durable, and says where that ends.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn sync_position(&self) -> Result<CommittedPosition> {
+        self.refuse_if_unwell()?;
+        self.sync_now()
+    }
+
     fn is_short_of(&self, seq: u64) -> bool {
         self.durable_seq().is_none_or(|durable| durable < seq)
     }

@@ -88,7 +88,13 @@ PAGES: dict[str, Page] = {
         (
             "Copy the folder as it is, before anything else: cp -a DIR DIR.damaged",
             "See all of it: aresbus verify DIR lists every finding with the events it touches.",
-            "Restore the folder from a backup. Reading around the damage (salvage) is not there yet.",
+            "Make a log of a backup: aresbus restore BACKUP NEW. A backup itself is checked by aresbus verify BACKUP.",
+            "Copy out what still reads, also behind the damage: aresbus salvage DIR OUT. It lists what does not.",
+            "Only META is damaged? aresbus repair DIR makes it anew from the segments.",
+            (
+                "Go on without what lies behind the damage: aresbus repair DIR --accept-loss, or "
+                "open(path, recover='accept_loss'). It goes to quarantine/, and what it was into the audit trail."
+            ),
             "Check the machine: dmesg, smartctl -a DEVICE, a memory test.",
         ),
     ),
@@ -275,6 +281,17 @@ PAGES: dict[str, Page] = {
                 "A folder whose name ends in .unfinished is what a killed export left: it is not whole; delete it once "
                 "no export runs."
             ),
+        ),
+    ),
+    "AB0029": Page(
+        "A backup cannot be made or used as it was asked: the folder is no backup or one of another log, lies inside the log, "
+        "is being written by another backup; the backup has no manifest, so it never became whole; the log to be "
+        "restored would overwrite something; or the backup ends before the position asked for.",
+        "No log was changed, and an earlier backup in that folder is as it was.",
+        (
+            "Back up into a folder that is new, or that holds an earlier backup of the same log.",
+            "Restore into a folder that is not there yet or is empty.",
+            "No manifest? That backup was interrupted: take it again into the same folder; it goes on with what is there.",
         ),
     ),
 }

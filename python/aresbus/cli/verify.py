@@ -1,5 +1,5 @@
 """``aresbus verify``: every checksum, position and aggregate chain, of the log, its audit trails, its subscriptions; its schemas;
-and heads that were kept elsewhere.
+heads that were kept elsewhere; or a backup.
 
 Owns the report and the exit code: 1 with any finding. Knows nothing of bytes; the engine does the checking. Invariant:
 nothing is opened for writing and nothing is changed.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from aresbus import _core
+from aresbus.backups import is_backup, verify_backup
 from aresbus.cli.heads import heads_of
 from aresbus.cli.terminal import Progress, count, counted, duration, print_table, size, write_json
 from aresbus.errors import AresbusError, CorruptionError, FormatVersionError
@@ -38,6 +39,8 @@ class Verdict(TypedDict):
 
 def run(arguments: Namespace) -> int:
     """Verify one log; 1 with findings, of which stray files alone are none."""
+    if is_backup(arguments.log):
+        return _verify_backup(arguments)
     heads = None if arguments.against is None else heads_of(arguments.against)
     with Progress(enabled=not arguments.json) as progress:
         verdict = verify_log(Path(arguments.log), progress, against=heads, since=arguments.since)
@@ -46,6 +49,19 @@ def run(arguments: Namespace) -> int:
     else:
         _report(verdict)
     return 0 if verdict["ok"] else 1
+
+
+def _verify_backup(arguments: Namespace) -> int:
+    began = time.perf_counter()
+    findings = verify_backup(arguments.log)
+    seconds = time.perf_counter() - began
+    if arguments.json:
+        write_json({"ok": not findings, "seconds": seconds, "backup": arguments.log, "findings": findings})
+    elif findings:
+        _print_findings(findings)
+    else:
+        print(f"{arguments.log}: the backup is whole, and so is the log in it ({seconds:.2f} s)")
+    return 1 if findings else 0
 
 
 def verify_log(
@@ -141,10 +157,14 @@ def _report(verdict: Verdict) -> None:
         if result["skipped_records"]:
             print(f"  {counted(result['skipped_records'], 'record')} of newer kinds skipped")
     if findings:
-        heads = ("severity", "kind", "events", "where", "what")
-        print_table([_row(finding) for finding in findings], heads=heads)
+        _print_findings(findings)
     else:
         print(f"checksums, positions and aggregate chains are whole ({verdict['seconds']:.2f} s)")
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    heads = ("severity", "kind", "events", "where", "what")
+    print_table([_row(finding) for finding in findings], heads=heads)
 
 
 def _row(finding: Finding) -> tuple[str, str, str, str, str]:

@@ -16,6 +16,7 @@ from aresbus.cli.arguments import (
     operate,
     parked,
     replay,
+    rescue,
     schema,
     snapshots,
 )
@@ -23,7 +24,7 @@ from aresbus.cli.arguments.kinds import Verbs
 
 __all__ = ["parse"]
 
-FAMILIES = (feed, example, look, history, legacy, operate, parked, replay, schema, snapshots)
+FAMILIES = (feed, example, look, history, legacy, operate, rescue, parked, replay, schema, snapshots)
 DESCRIPTION = "A durable event bus: record events, read them back, prove that they are whole."
 EPILOG = """\
 exit codes: 0 done · 1 done, with findings · 2 could not · 130 interrupted
