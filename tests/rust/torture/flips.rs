@@ -114,6 +114,11 @@ impl World {
             Err(Error::Io { .. }) if !damaged.heal().is_empty() => return,
             Err(error) => panic!("{error:?}"),
         };
+        // Without its index a sealed segment is read at the opening, and damage found that nobody else came across.
+        let is_sealed = flip.path.extension().is_some_and(|kind| kind == "seg");
+        if is_sealed && in_trouble == Verdict::Refused {
+            return;
+        }
         assert_eq!(&in_trouble, verdict, "read {skip} could not be made, and the verdict is another");
     }
 }
