@@ -7,7 +7,6 @@ came behind its end in the log that was.
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +56,8 @@ def restore(
     far; CorruptionError for a damaged one; TruncatedError where it begins later; ValueError for a naive datetime, or both
     limits; StorageError, DiskFullError, OSError.
     """
+    import tempfile  # noqa: PLC0415 - as in checking
+
     if to_seq is not None and to_time is not None:
         raise ValueError("a log is restored to a position or to a time, not to both")
     source, place = Path(backup), Path(target).resolve()
