@@ -112,7 +112,6 @@ def _end(view: Path, manifest: Manifest, to_seq: int | None, to_time: datetime |
 
 def _make(source: Path, manifest: Manifest, view: Path, aside: Path, up_to: int | None) -> int | None:
     """Copy what belongs to the log, and cut its events; the newest that is in it."""
-    members = {one.path: one for one in manifest.members}
     wanted = manifest.members
     last_seq = manifest.last_seq
     if up_to is not None:
@@ -125,8 +124,8 @@ def _make(source: Path, manifest: Manifest, view: Path, aside: Path, up_to: int 
         }
         wanted = tuple(
             one
-            for path, one in members.items()
-            if path in whole or (path != "META" and not path.startswith("segments/"))
+            for one in manifest.members
+            if one.path in whole or (one.path != "META" and not one.path.startswith("segments/"))
         )
     for member in wanted:
         _copy(source, member, aside)
