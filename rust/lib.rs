@@ -1,9 +1,9 @@
 //! The engine of aresbus: an event log in memory-mapped segments.
 //!
 //! Read the modules in this order; each knows only those before it:
-//! `error`, `config`, `clock`, `threads`, `planted`, `histogram`, `heads` · `format` (bytes) · `map`, `vfs` (files) · `segment` (one
-//! file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy, the face) · `verify`,
-//! `excerpt`, `salvage`, `repair`, `digest` (whole logs as files) ·
+//! `error`, `config`, `clock`, `threads`, `planted`, `histogram`, `heads` · `format` (bytes) · `evidence` (hashes) · `map`, `vfs`
+//! (files) · `segment` (one file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy,
+//! the face) · `verify`, `excerpt`, `salvage`, `repair`, `digest` (whole logs as files) ·
 //! `python` (the binding).
 //! docs/format.md is the contract on disk, ARCHITECTURE.md the reasons.
 
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod evidence;
 pub mod excerpt;
 pub mod format;
 pub mod heads;

@@ -1,13 +1,18 @@
 //! All that is wrong with a log, not just the first thing.
 //!
 //! Owns the findings. Works on files that an opening would refuse, changes nothing, and checks what an opening has no time
-//! for: each aggregate's chain and versions.
+//! for: each aggregate's chain and versions, and heads that were kept elsewhere ([`against`]).
+
+mod against;
 
 use std::{path::Path, sync::Arc};
 
+use against::Against;
+
 use crate::{
     error::{Error, Result},
-    format::RecordView,
+    evidence::TreeHead,
+    format::{RecordView, meta::Meta},
     heads::{Head, Heads},
     place::Place,
     recovery::survey_beside_a_writer,
@@ -17,6 +22,8 @@ use crate::{
 
 /// Kind of the finding that is no damage: what a crash left unfinished.
 const TORN_TAIL: &str = "torn tail";
+
+const EVENTS_BETWEEN_PROGRESS: u64 = 65_536;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +68,20 @@ pub struct Verification {
     pub bytes: u64,
     /// Ignorable records of kinds this build does not know.
     pub skipped_records: u64,
+    /// Heads that were compared.
+    pub heads: u64,
     /// Findings from before the walks.
     known_before: Option<usize>,
+}
+
+/// What to verify beyond checksums, positions and chains. By default nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Heads that were kept elsewhere, in any order, also of other logs.
+    pub against: Vec<TreeHead>,
+    /// Segments that were full before this time, ns since 1970 UTC, are not walked. Not together with heads, which speak of
+    /// every event.
+    pub since: Option<i64>,
 }
 
 /// Verifies the log in the directory `path`; its writer may be at work.
@@ -78,68 +97,36 @@ pub fn verify(path: &Path) -> Result<Verification> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_place(place: &Place) -> Result<Verification> {
+    verify_wanted(place, &Wanted::default(), &mut |_| ())
+}
+
+/// As [`verify_place`], and what is `wanted`. `progress` is told now and then how many bytes were walked.
+///
+/// # Errors
+/// As [`verify`]; [`Error::Config`].
+pub fn verify_wanted(place: &Place, wanted: &Wanted, progress: &mut dyn FnMut(u64)) -> Result<Verification> {
+    if wanted.since.is_some() && !wanted.against.is_empty() {
+        let problem = "verify: a head speaks of every event, so no time can say where to begin";
+        return Err(Error::Config { problems: vec![problem.to_owned()] });
+    }
     let mut verification = Verification::default();
-    let log_id = match place.read_meta() {
-        Ok(Some(meta)) => Some(meta.log_id),
-        Ok(None) => None,
+    let meta = match place.read_meta() {
+        Ok(meta) => meta,
         Err(error) => {
             verification.note_error("meta", error)?;
             None
         }
     };
-    let listing = place.list().map_err(|_| Error::Missing { path: place.path.clone() })?;
-    if log_id.is_none() && listing.segments.is_empty() && verification.findings.is_empty() {
-        return Err(Error::Missing { path: place.path.clone() });
-    }
-    verification.note_meta_copies(place)?;
-    // The opening's own judgement comes first: missing files, broken order, damage below the watermark.
-    match survey_beside_a_writer(place) {
-        Ok(Some(found)) => {
-            if let (Some(fault), Some(last)) = (&found.fault, found.segments.last()) {
-                verification.warn(
-                    TORN_TAIL,
-                    &last.path(),
-                    found.end.offset as u64,
-                    Some(found.end.next_seq),
-                    fault,
-                );
-            }
-            for number in &found.cut_off {
-                let path = place.segment_path(*number);
-                verification.warn(
-                    TORN_TAIL,
-                    &path,
-                    0,
-                    Some(found.end.next_seq),
-                    "the segment lies behind the tail",
-                );
-            }
-        }
-        Ok(None) => {
-            verification.note("meta", &place.meta_path(), 0, "META is missing, but there are segments");
-        }
-        Err(error) => verification.note_error("opening", error)?,
-    }
-    for name in &listing.stray {
-        verification.warn("stray file", &place.path.join(name), 0, None, "the file is none of a log's");
-    }
-    let mut segments = Vec::new();
-    for number in listing.segments {
-        let Some(log_id) = log_id.or_else(|| place.own_id_of_segment(number)) else { continue };
-        match place.open_segment(number, &log_id) {
-            Ok(opened) => {
-                segments.extend(opened.into_segment());
-            }
-            Err(error) => verification.note_error("segment", error)?,
-        }
-    }
-    let mut chains = Chains::default();
+    let segments = verification.look(place, meta.as_ref())?;
     verification.known_before = Some(verification.findings.len());
-    let followers = segments.iter().skip(1).map(Some).chain([None]);
-    for (segment, next) in segments.iter().zip(followers) {
-        verification.walk(place, segment, next, &mut chains)?;
-    }
+    verification.walk_all(place, meta.as_ref(), &segments, wanted, progress)?;
     Ok(verification)
+}
+/// What goes along with the walks.
+struct Course<'a> {
+    chains: Chains,
+    against: Against,
+    progress: &'a mut dyn FnMut(u64),
 }
 
 /// What the chains should be, as far as the walk got.
@@ -175,48 +162,143 @@ impl Chains {
 }
 
 impl Verification {
+    /// What an opening would find, and the segments that there are.
+    fn look(&mut self, place: &Place, meta: Option<&Meta>) -> Result<Vec<Segment>> {
+        let log_id = meta.map(|meta| meta.log_id);
+        let listing = place.list().map_err(|_| Error::Missing { path: place.path.clone() })?;
+        if log_id.is_none() && listing.segments.is_empty() && self.findings.is_empty() {
+            return Err(Error::Missing { path: place.path.clone() });
+        }
+        self.note_meta_copies(place)?;
+        // The opening's own judgement comes first: missing files, broken order, damage below the watermark.
+        match survey_beside_a_writer(place) {
+            Ok(Some(found)) => {
+                if let (Some(fault), Some(last)) = (&found.fault, found.segments.last()) {
+                    self.warn(
+                        TORN_TAIL,
+                        &last.path(),
+                        found.end.offset as u64,
+                        Some(found.end.next_seq),
+                        fault,
+                    );
+                }
+                for number in &found.cut_off {
+                    let path = place.segment_path(*number);
+                    self.warn(
+                        TORN_TAIL,
+                        &path,
+                        0,
+                        Some(found.end.next_seq),
+                        "the segment lies behind the tail",
+                    );
+                }
+            }
+            Ok(None) => {
+                self.note("meta", &place.meta_path(), 0, "META is missing, but there are segments");
+            }
+            Err(error) => self.note_error("opening", error)?,
+        }
+        for name in &listing.stray {
+            self.warn("stray file", &place.path.join(name), 0, None, "the file is none of a log's");
+        }
+        let mut segments = Vec::new();
+        for number in listing.segments {
+            let Some(log_id) = log_id.or_else(|| place.own_id_of_segment(number)) else { continue };
+            match place.open_segment(number, &log_id) {
+                Ok(opened) => segments.extend(opened.into_segment()),
+                Err(error) => self.note_error("segment", error)?,
+            }
+        }
+        if let Some(meta) = meta
+            && let Err(error) = place.read_expired(meta.log_id, meta.first_seq)
+        {
+            self.note_error("expired", error)?;
+        }
+        Ok(segments)
+    }
+
+    /// Walks every segment that is wanted.
+    fn walk_all(
+        &mut self,
+        place: &Place,
+        meta: Option<&Meta>,
+        segments: &[Segment],
+        wanted: &Wanted,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let first = segments.first();
+        let log_id = meta.map(|meta| meta.log_id).or(first.map(|segment| segment.header.log_id));
+        let first_seq = meta.map(|meta| meta.first_seq).or(first.map(|segment| segment.entry.first_seq));
+        let against =
+            Against::new(&wanted.against, log_id.unwrap_or_default(), first_seq.unwrap_or_default(), place);
+        let mut course = Course { chains: Chains::default(), against, progress };
+        let followers = segments.iter().skip(1).map(Some).chain([None]);
+        let mut end = (place.path.clone(), 0);
+        for (segment, next) in segments.iter().zip(followers) {
+            if wanted.since.is_some_and(|since| next.is_some_and(|next| next.entry.entered_ns < since)) {
+                continue;
+            }
+            end = (segment.path(), self.walk(place, segment, next, &mut course)?);
+        }
+        let (heads, findings) = course.against.end(&end.0, end.1);
+        self.heads = heads;
+        self.findings.extend(findings);
+        Ok(())
+    }
+
+    /// Walks one segment; where its records end.
     fn walk(
         &mut self,
         place: &Place,
         segment: &Segment,
         next: Option<&Segment>,
-        chains: &mut Chains,
-    ) -> Result<()> {
+        course: &mut Course<'_>,
+    ) -> Result<u64> {
         let mut walk = match segment.walk(&*place.vfs) {
             Ok(walk) => walk,
-            Err(error) => return self.note_error("segment", error),
+            Err(error) => return self.note_error("segment", error).map(|()| 0),
         };
-        chains.enter(segment);
+        course.chains.enter(segment);
         self.segments += 1;
         let stop = loop {
-            let stop = self.walk_on(segment, &mut walk, chains);
+            let stop = self.walk_on(segment, &mut walk, course);
             let Err(error) = walk.refuse_if_broken(segment) else { break stop };
             let findings = self.findings.len();
             self.note_error("segment", error)?;
-            let Some((first, behind)) = walk.pass_broken_block() else { return Ok(()) };
+            let Some((first, behind)) = walk.pass_broken_block() else {
+                return Ok(walk.position.offset as u64);
+            };
             if let Some(finding) = self.findings.get_mut(findings) {
                 (finding.first_seq, finding.last_seq) = (Some(first), behind.checked_sub(1));
             }
             // Nothing is known any more of the aggregates in it.
-            *chains = Chains { first_seq: behind, ..Chains::default() };
+            course.chains = Chains { first_seq: behind, ..Chains::default() };
         };
-        chains.next_seq = Some(walk.position.next_seq);
+        course.chains.next_seq = Some(walk.position.next_seq);
         self.judge(segment, next, &walk, &stop);
         self.records += walk.record_count;
         self.skipped_records += walk.skipped_records;
         self.bytes += walk.position.offset as u64;
-        Ok(())
+        Ok(walk.position.offset as u64)
     }
 
     /// Walks as far as it goes, and notes what is wrong with each event.
-    fn walk_on(&mut self, segment: &Segment, walk: &mut Walk, chains: &mut Chains) -> Step {
+    fn walk_on(&mut self, segment: &Segment, walk: &mut Walk, course: &mut Course<'_>) -> Step {
         loop {
             let mut broken = None;
-            match walk.step_with(|view| broken = chains.check(view)) {
+            match walk.step_with(|view| broken = course.chains.check(view)) {
                 Step::Event(fixed) => {
+                    let offset = walk.record_offset as u64;
                     self.events += 1;
+                    if self.events.is_multiple_of(EVENTS_BETWEEN_PROGRESS) {
+                        (course.progress)(self.bytes + offset);
+                    }
+                    if course.against.wants_more()
+                        && let Ok(view) = walk.view(fixed)
+                    {
+                        course.against.take(&segment.path(), offset, walk.record(), &view);
+                    }
                     if let Some(what) = broken {
-                        let offset = walk.record_offset as u64;
                         self.note_event("chain", &segment.path(), offset, fixed.seq, &what);
                     }
                 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from aresbus.acts import Act, read_acts
     from aresbus.aggregates import Aggregate, PendingEvent, applies
+    from aresbus.anchoring import AnchorReport, AnchorTo
     from aresbus.async_repositories import AsyncRepository
     from aresbus.audit import actor
     from aresbus.audit_export import export_acts
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         EventType,
         register_event_type,
     )
+    from aresbus.evidence import InclusionProof, TreeHead, heads_in
     from aresbus.health import HealthCheck, HealthLimits, HealthReport
     from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
@@ -113,6 +115,8 @@ __all__ = [
     "NOT_YET",
     "Act",
     "Aggregate",
+    "AnchorReport",
+    "AnchorTo",
     "AresbusError",
     "AsyncRepository",
     "AuditError",
@@ -146,6 +150,7 @@ __all__ = [
     "HealthLimits",
     "HealthReport",
     "IEventStore",
+    "InclusionProof",
     "IncompatibleSchemaError",
     "LatencyReport",
     "LegacyLayoutError",
@@ -182,6 +187,7 @@ __all__ = [
     "StrategyBus",
     "Subscription",
     "Trace",
+    "TreeHead",
     "TruncatedError",
     "UnknownEventTypeError",
     "UpcastError",
@@ -198,6 +204,7 @@ __all__ = [
     "export_acts",
     "gate",
     "get_event_bus_config",
+    "heads_in",
     "latency_between",
     "list_snapshots",
     "open",
@@ -231,6 +238,7 @@ _HOMES = {
     ),
     "acts": ("Act", "read_acts"),
     "aggregates": ("Aggregate", "PendingEvent", "applies"),
+    "anchoring": ("AnchorReport", "AnchorTo"),
     "async_repositories": ("AsyncRepository",),
     "audit": ("actor",),
     "audit_export": ("export_acts",),
@@ -272,6 +280,7 @@ _HOMES = {
         "VersionConflictError",
     ),
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
+    "evidence": ("InclusionProof", "TreeHead", "heads_in"),
     "health": ("HealthCheck", "HealthLimits", "HealthReport"),
     "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
+from aresbus.evidence import TreeHead
 from aresbus.reports import Excerpt, LogStats, Loss, RecoveryReport, RepairReport, Unread, VerifyResult
 
 Durability: TypeAlias = Literal["none", "interval", "group", "always"]
@@ -335,8 +336,19 @@ class Log:
         """Make everything committed so far durable; returns ``durable_seq``. Raises LogPoisonedError."""
     def aggregate_version(self, aggregate_id: str) -> int | None:
         """Version of the aggregate's newest event, or None where it has none."""
-    def verify(self) -> VerifyResult:
-        """Check checksums, positions and aggregate chains of everything stored; all findings, not the first."""
+    def verify(
+        self, *, against: TreeHead | Iterable[TreeHead] | None = None, since: Any = None
+    ) -> VerifyResult:
+        """Check checksums, positions and aggregate chains of everything stored; all findings, not the first.
+
+        ``against``, ``since`` and what is raised: as :func:`aresbus.verify`.
+        """
+    def _head(self) -> tuple[str, int, int | None, int, str]:
+        """The fields of the head over everything durable now."""
+    def _prove(
+        self, seq: int, size: int | None
+    ) -> tuple[bytes, list[str], list[str], tuple[str, int, int | None, int, str]] | None:
+        """The fields of the proof of the event at ``seq``, in the tree of the first ``size`` events; None where there is none."""
     def stats(self) -> LogStats: ...
     def close(self) -> None:
         """Sync, leave the clean mark, release lock and threads. Idempotent. Raises LogPoisonedError."""
@@ -378,8 +390,23 @@ class Log:
     @property
     def recovery(self) -> RecoveryReport: ...
 
-def verify(path: str | PathLike[str]) -> VerifyResult:
-    """Verify a log without opening it: also one that :class:`Log` refuses. FileNotFoundError if there is none."""
+def verify(
+    path: str | PathLike[str],
+    *,
+    against: TreeHead | Iterable[TreeHead] | None = None,
+    since: Any = None,
+    progress: Callable[[int], object] | None = None,
+) -> VerifyResult:
+    """Verify a log without opening it: also one that :class:`Log` refuses. FileNotFoundError if there is none.
+
+    ``against``: heads that were kept elsewhere, also of other logs among them. What does not fit one is a finding of the kind
+    "anchor", from behind the last head that fits to the first that does not. ``since``: an aware datetime or ns since 1970;
+    segments that were full before it are not walked; not together with ``against``, which is ConfigError.
+    ``progress(bytes)`` is called now and then, in the thread of the call.
+    """
+
+def _proof_holds(record: bytes, texts: list[str], seq: int, path: list[str], head: TreeHead) -> bool:
+    """Whether a proof holds. Raises ValueError where a hash is none."""
 
 def inherit(
     handled: Any, correlation_id: str | None, causation_id: str | None

@@ -115,6 +115,7 @@ class Health:
                 "disk": self._check_disk(signs),
                 "sync": self._check_sync(signs),
                 "durability": self._check_durability(signs),
+                "anchors": _check_anchors(signs),
                 "run": self._check_run(signs),
                 "loop": _check_loop(signs),
                 "handlers": self._check_handlers(signs),
@@ -300,6 +301,13 @@ def _check_loop(signs: Signs) -> HealthCheck:
     seconds, name = signs.held_for
     reason = f"the loop is held for {seconds:.1f} s and more; handler entered last: {name}"
     return HealthCheck("degraded", reason, seconds)
+
+
+def _check_anchors(signs: Signs) -> HealthCheck:
+    anchors = signs.anchors
+    if anchors is None or anchors.problem is None:
+        return HEALTHY
+    return HealthCheck("degraded", f"the log's last anchor was not stored: {anchors.problem}", anchors.failed)
 
 
 def _check_recovery(signs: Signs) -> HealthCheck:

@@ -21,9 +21,11 @@ from aresbus import (
 )
 from aresbus._core import Durability, ManualClock
 from aresbus._typing import override
+from aresbus.anchoring import Anchoring, AnchorReport, AnchorTo
 from aresbus.audit import AuditTrail
 from aresbus.backups import BackupReport, back_up
-from aresbus.errors import LogClosedError, LogLockedError, StorageError
+from aresbus.errors import ConfigError, CorruptionError, LogClosedError, LogLockedError, StorageError
+from aresbus.evidence import InclusionProof, TreeHead
 from aresbus.reader_trails import close_abandoned, reader_trail
 
 __all__ = ["Log", "open"]
@@ -42,6 +44,7 @@ class Log(_core.Log):
     durability: Durability
     """What an append of this log waits for unless it says otherwise."""
     _trail: AuditTrail | None
+    _anchoring: Anchoring | None
     _records_as_reader: bool
     _forces_filesystem: bool
     _closing: threading.Lock
@@ -62,8 +65,14 @@ class Log(_core.Log):
         force_filesystem: bool = False,
         audit: bool = True,
         reason: str = "",
+        anchor_to: AnchorTo | None = None,
     ) -> Self:
-        """Open the log; ``audit=False`` keeps no record of it, ``reason`` is recorded. Else as the engine's Log."""
+        """Open the log; ``audit=False`` keeps no record of it, ``reason`` is recorded, ``anchor_to`` takes its heads.
+
+        Else as the engine's Log.
+        """
+        if anchor_to is not None:
+            _check_anchors(anchor_to, path, mode)
         options: dict[str, Any] = {
             "mode": mode,
             "recover": recover,
@@ -83,7 +92,7 @@ class Log(_core.Log):
             _check(path, options)
             trail = _trail_of(os.fspath(path), reason, force_filesystem=force_filesystem)
             try:
-                with trail.act("log.open", _plain_options(options), reason=reason) as result:
+                with trail.act("log.open", _plain_options(options, anchor_to), reason=reason) as result:
                     with _accepted_loss(trail, path, options, reason) as loss:
                         self = super().__new__(cls, path, **options)
                         loss.update(self.recovery["loss"] or {})
@@ -98,7 +107,10 @@ class Log(_core.Log):
         self._records_as_reader = path is not None and mode == "r" and audit
         self._forces_filesystem = force_filesystem
         self._closing = threading.Lock()
+        self._anchoring = None if anchor_to is None else Anchoring(anchor_to)
         _open_logs.add(self)
+        if self._anchoring is not None:
+            self._anchoring.begin(self)
         return self
 
     @property
@@ -125,6 +137,40 @@ class Log(_core.Log):
         if self._records_as_reader:
             trail = reader_trail(self, force_filesystem=self._forces_filesystem)
         return nullcontext({}) if trail is None else trail.act(name, details, reason=reason)
+
+    def head(self) -> TreeHead:
+        """The head of the tree over all events that are durable now: a few bytes that vouch for them, docs/evidence.md.
+
+        Hashes what became durable since the last call of this handle, GIL released; the first call hashes the log, over half a
+        million events a second. For everything committed call :meth:`sync` first. Raises TruncatedError where a log in
+        memory let events go before they were hashed, CorruptionError, StorageError, LogClosedError.
+        """
+        return TreeHead(*self._head())
+
+    def prove(self, seq: int, head: TreeHead | None = None) -> InclusionProof:
+        """Proof that the event at ``seq`` is among those that ``head`` speaks of; without one, those of :meth:`head`.
+
+        Raises ValueError where the event is not among them or not durable, TruncatedError where it is no longer kept,
+        CorruptionError where this is not the log of that head any more, and what :meth:`head` raises.
+        """
+        found = self._prove(seq, None if head is None else head.tree_size)
+        if found is None:
+            what = "the head speaks of no such event" if head is not None else "there is no durable event"
+            raise ValueError(f"{what} at {seq}, or the log is shorter than it was")
+        record, texts, path, fields = found
+        made = TreeHead(*fields)
+        if head is not None and (made.log_id, made.root) != (head.log_id, head.root):
+            place = self.path or "the log in memory"
+            reason = (
+                "it does not hold the events that the head speaks of; aresbus verify --against says where"
+            )
+            raise CorruptionError(f"{place}: {reason}", path=self.path, offset=0, reason=reason)
+        return InclusionProof(seq, record, tuple(texts), tuple(path), made)
+
+    @property
+    def anchors(self) -> AnchorReport | None:
+        """What became of the anchors of ``anchor_to``; None without it."""
+        return None if self._anchoring is None else self._anchoring.report
 
     def backup(self, target: str | os.PathLike[str], *, verify: bool = True) -> BackupReport:
         """Take a backup into ``target``: a new folder, or one that holds an earlier backup of this log.
@@ -161,6 +207,8 @@ class Log(_core.Log):
         if self.is_closed:
             return
         _open_logs.discard(self)
+        if self._anchoring is not None:
+            self._anchoring.end(self)
         if self._trail is None:
             super().close()
             return
@@ -196,6 +244,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     force_filesystem: bool = False,
     audit: bool = True,
     reason: str = "",
+    anchor_to: AnchorTo | None = None,
 ) -> Log:
     """Open the log in the directory ``path``, created if it is not there; use it as a context manager.
 
@@ -207,6 +256,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
     the damage from now on, what lies behind goes to path/quarantine, ``recovery["loss"]`` and the act
     ``log.accept_loss`` say what that was; an undamaged log is opened as ever. ``audit``: the opening and closing are
     recorded, with ``reason``, in path/audit.
+    ``anchor_to``: where :meth:`Log.head` goes every so often.
 
     Raises what :class:`Log` raises: LogLockedError while another handle writes, CorruptionError,
     FormatVersionError, DiskFullError, StorageError, ConfigError; in mode "r" FileNotFoundError.
@@ -224,6 +274,7 @@ def open(  # noqa: A001 - aresbus.open is the name of the contract
         force_filesystem=force_filesystem,
         audit=audit,
         reason=reason,
+        anchor_to=anchor_to,
     )
 
 
@@ -265,8 +316,22 @@ def _trail_of(path: str, reason: str, *, force_filesystem: bool) -> AuditTrail:
     return trail
 
 
-def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {**options, "clock": "system" if options["clock"] is None else "manual"}
+def _check_anchors(anchor_to: Any, path: str | os.PathLike[str] | None, mode: str) -> None:
+    """Raises ConfigError."""
+    problem = None
+    if not isinstance(anchor_to, AnchorTo):
+        problem = f"anchor_to: got {anchor_to!r}, takes an AnchorTo"
+    elif mode != "rw":
+        problem = "anchor_to: the writer of a log stores its anchors; this handle only reads"
+    if problem is not None:
+        raise ConfigError(problem, problems=[problem])
+    if path is not None:
+        anchor_to.refuse_inside(path)
+
+
+def _plain_options(options: dict[str, Any], anchor_to: AnchorTo | None) -> dict[str, Any]:
+    anchors = {} if anchor_to is None else {"anchor_to": anchor_to.to_dict()}
+    return {**options, "clock": "system" if options["clock"] is None else "manual", **anchors}
 
 
 _open_logs: "weakref.WeakSet[Log]" = weakref.WeakSet()

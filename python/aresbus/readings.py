@@ -46,6 +46,7 @@ LOG_OPTIONS = frozenset(
         "sealing",
         "force_filesystem",
         "reason",
+        "anchor_to",
     ]
 )
 

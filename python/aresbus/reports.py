@@ -130,7 +130,7 @@ class Finding(TypedDict):
 
 
 class VerifyResult(TypedDict):
-    """All findings of one pass over a log, and how much was examined."""
+    """All findings of one pass over a log, and how much was examined. ``heads`` were compared with it."""
 
     findings: list[Finding]
     segments: int
@@ -138,6 +138,7 @@ class VerifyResult(TypedDict):
     events: int
     bytes: int
     skipped_records: int
+    heads: int
 
 
 class Unread(TypedDict):

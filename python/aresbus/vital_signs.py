@@ -10,9 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
+from aresbus.anchoring import AnchorReport
 from aresbus.delivery import Delivery
 from aresbus.delivery.frontier import Frontier
 from aresbus.errors import LogClosedError
+from aresbus.log import Log
 from aresbus.reports import LogStats, RecoveryReport
 from aresbus.subscriptions import Subscription
 
@@ -79,6 +81,7 @@ class Signs:
     moment: Moment
     log: LogStats | None = None
     recovery: RecoveryReport | None = None
+    anchors: AnchorReport | None = None
     poisoned: str | None = None
     disk: DiskSpace | OSError | None = None
     subscriptions: tuple[SubscriptionSigns, ...] = ()
@@ -103,18 +106,20 @@ def signs_of(
     ``disk`` is what :func:`disk_space` gave or raised; ``held_for`` and ``is_running`` are the runner's.
     """
     log, troubles = delivery.frontier.log, delivery.troubles
-    stats, recovery, poisoned = None, None, None
+    stats, recovery, poisoned, anchors = None, None, None, None
     try:
         if log is not None:
             poisoned, recovery = log.poisoned, log.recovery
+            anchors = log.anchors if isinstance(log, Log) else None
             # A reader's figures are its writer's affair, and asking for them reads the log.
             stats = log.stats() if log.mode == "rw" else None
     except LogClosedError:
-        stats, recovery, poisoned, disk = None, None, None, None
+        stats, recovery, poisoned, anchors, disk = None, None, None, None, None
     return Signs(
         moment=moment or Moment.now(),
         log=stats,
         recovery=recovery,
+        anchors=anchors,
         poisoned=poisoned,
         disk=disk,
         subscriptions=tuple(_signs_of_one(one, delivery.frontier) for one in delivery.roster.all()),

@@ -1,4 +1,5 @@
-//! A small file written once: header, key, payload under one checksum. Snapshots are the first of its kind.
+//! A small file written once: header, key, payload under one checksum. Snapshots are such files, and the subtrees over events
+//! that expired.
 //!
 //! Owns its bytes. The key tells whose file it is, since file names hold only hashes.
 
@@ -6,6 +7,7 @@ use super::{
     FORMAT_VERSION,
     bytes::{Fields, Sink},
     checksum,
+    segment::HeaderFault,
 };
 
 const MAGIC: [u8; 8] = *b"AresBlob";
@@ -50,26 +52,38 @@ impl<'a> Blob<'a> {
     /// `None`: damaged, foreign or of another version; for a cache these are all the same (R18).
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_at_checked(HEADER_BYTES)?;
-        let mut zeroed: [u8; HEADER_BYTES] = head.try_into().ok()?;
-        zeroed.get_mut(12..16)?.fill(0);
+        Self::check(bytes).ok()
+    }
+
+    /// As [`Blob::decode`], for an authority: says what is wrong.
+    ///
+    /// # Errors
+    /// [`HeaderFault`].
+    pub fn check(bytes: &'a [u8]) -> Result<Self, HeaderFault> {
+        const SHORT: HeaderFault = HeaderFault::Damaged("it is too short");
+        let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SHORT)?;
         let mut fields = Fields::new(head);
-        if fields.take(8)? != MAGIC || fields.u32()? != FORMAT_VERSION {
-            return None;
+        if fields.take(8) != Some(&MAGIC[..]) {
+            return Err(HeaderFault::Damaged("it is no such file"));
         }
-        if fields.u32()? != crc32c::crc32c_append(checksum(&zeroed), rest) {
-            return None;
+        let version = fields.u32().ok_or(SHORT)?;
+        if version != FORMAT_VERSION {
+            return Err(HeaderFault::Version(version));
         }
-        let log_id = fields.uuid()?;
-        let seq = fields.u64()?;
-        let key_bytes = usize::try_from(fields.u64()?).ok()?;
-        let payload_bytes = usize::try_from(fields.u64()?).ok()?;
-        let (key, payload) = rest.split_at_checked(key_bytes)?;
-        (payload.len() == payload_bytes).then_some(Self {
-            log_id,
-            seq,
-            key: std::str::from_utf8(key).ok()?,
-            payload,
-        })
+        let mut zeroed = *head;
+        zeroed.get_mut(12..16).unwrap_or_default().fill(0);
+        if fields.u32() != Some(crc32c::crc32c_append(checksum(&zeroed), rest)) {
+            return Err(HeaderFault::Damaged("its checksum does not fit"));
+        }
+        let mut decode = || {
+            let log_id = fields.uuid()?;
+            let seq = fields.u64()?;
+            let key_bytes = usize::try_from(fields.u64()?).ok()?;
+            let payload_bytes = usize::try_from(fields.u64()?).ok()?;
+            let (key, payload) = rest.split_at_checked(key_bytes)?;
+            let key = std::str::from_utf8(key).ok()?;
+            (payload.len() == payload_bytes).then_some(Self { log_id, seq, key, payload })
+        };
+        decode().ok_or(HeaderFault::Damaged("its lengths make no sense"))
     }
 }

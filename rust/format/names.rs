@@ -127,6 +127,18 @@ impl Display for SnapshotName {
     }
 }
 
+/// Name of the file with the subtrees over the events before `first_seq`.
+#[must_use]
+pub fn expired(first_seq: u64) -> String {
+    format!("{first_seq:016}.tree")
+}
+
+/// The position in the name of one of these files.
+#[must_use]
+pub fn expired_seq(name: &str) -> Option<u64> {
+    number_in(name.strip_suffix(".tree")?)
+}
+
 /// Name of the quarantine file for what `segment` held from `offset` on, `attempt` counting repetitions.
 #[must_use]
 pub fn quarantined_tail(segment: u64, offset: u64, attempt: u32) -> String {

@@ -3,6 +3,7 @@
 //! Owns opening and the choice between its two roles, and says of each call what it promises. All work is done by the
 //! modules below. A handle may be used from any thread; dropping it closes it.
 
+mod evidence;
 mod reader;
 mod snapshots;
 mod stats;
@@ -13,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use evidence::Grown;
 use reader::Reader;
 pub use stats::{SegmentStats, Stats};
 
@@ -28,6 +30,7 @@ use crate::{
     scan::{Direction, Query, Scan, fetch},
     shelf::Shelf,
     tail::{CommittedPosition, Tail},
+    threads::Mutex,
     vfs::{Vfs, disk::Disk, memory::InMemory},
 };
 
@@ -51,6 +54,8 @@ pub struct Log {
     id: [u8; 16],
     recovery: Recovery,
     snapshots: snapshots::Snapshots,
+    /// The tree over its events, as far as this handle has hashed it.
+    grown: Mutex<Grown>,
 }
 
 enum Role {
@@ -85,27 +90,18 @@ impl Log {
         let (start, recovery) = open_for_writing(&place, &options, &*clock)?;
         let id = start.meta.log_id;
         let tail = Tail::start(place.clone(), options.clone(), clock, start)?;
-        Ok(Self {
-            role: Role::Writer(tail),
-            place,
-            options,
-            id,
-            recovery,
-            snapshots: snapshots::Snapshots::default(),
-        })
+        Ok(Self::of(Role::Writer(tail), place, options, id, recovery))
     }
 
     fn open_reader(place: Place, options: Options) -> Result<Self> {
         let (reader, id, mut recovery) = Reader::open(&place)?;
         recovery.warnings.extend(check_filesystem(&place, &options)?);
-        Ok(Self {
-            role: Role::Reader(Box::new(reader)),
-            place,
-            options,
-            id,
-            recovery,
-            snapshots: snapshots::Snapshots::default(),
-        })
+        Ok(Self::of(Role::Reader(Box::new(reader)), place, options, id, recovery))
+    }
+
+    fn of(role: Role, place: Place, options: Options, id: [u8; 16], recovery: Recovery) -> Self {
+        let grown = Mutex::new(Grown::new());
+        Self { role, place, options, id, recovery, snapshots: snapshots::Snapshots::default(), grown }
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {

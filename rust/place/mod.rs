@@ -1,8 +1,9 @@
 //! The directory of one log: where each file lies, and the only code that makes, renames or removes one.
 //!
-//! Owns names, listing, and the replacing of whole files; [`meta`], [`segments`] and [`snapshots`] own their files and the
-//! order of syncs that makes each survive a crash. Refuses to know why any of it happens.
+//! Owns names, listing, and the replacing of whole files; [`expired`], [`meta`], [`segments`] and [`snapshots`] own their files
+//! and the order of syncs that makes each survive a crash. Refuses to know why any of it happens.
 
+mod expired;
 mod fronts;
 mod indexes;
 mod meta;
@@ -76,6 +77,10 @@ impl Place {
 
     fn snapshots_dir(&self) -> PathBuf {
         self.path.join("snapshots")
+    }
+
+    fn footers_dir(&self) -> PathBuf {
+        self.path.join("footers")
     }
 
     fn quarantine_dir(&self) -> PathBuf {

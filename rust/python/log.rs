@@ -43,7 +43,7 @@ pub struct PyLog {
     pub(super) non_finite: NonFinite,
     mode: Mode,
     /// Where it is, for what works on files alone.
-    place: Place,
+    pub(super) place: Place,
     pub(super) life: Arc<Life>,
     /// Held for pointer copies only, with the GIL: never contended, no Python code under it.
     listener: Mutex<Option<Py<PyAny>>>,
@@ -128,12 +128,6 @@ impl PyLog {
     fn aggregate_version(&self, py: Python<'_>, aggregate_id: &str) -> PyResult<Option<u32>> {
         let engine = self.open_engine(py)?;
         raised(py, py.detach(|| engine.aggregate_version(aggregate_id)))
-    }
-
-    /// Check checksums, positions and aggregate chains of everything stored; all findings, not the first.
-    fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.open_engine(py)?;
-        report::verification(py, &raised(py, py.detach(|| crate::verify::verify_place(&self.place)))?)
     }
 
     /// The log at one moment; counters since this handle was opened.

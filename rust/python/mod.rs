@@ -6,7 +6,7 @@
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
 //!   has from another, waiting;
 //! * `receipt`: what an append returns;
-//! * `read_calls`, `query`, `iterator`: reading; `files`: whole logs as files, whatever their state;
+//! * `read_calls`, `query`, `iterator`: reading; `evidence`: heads, proofs, verification; `files`: whole logs as files;
 //! * `origin`, `fields`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
 //!   and how it travels;
 //! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
@@ -24,6 +24,7 @@ mod clock;
 mod encode;
 mod error;
 mod event;
+mod evidence;
 mod expected;
 mod fields;
 mod files;
@@ -45,22 +46,9 @@ mod report;
 mod wait;
 mod walk;
 
-use std::path::PathBuf;
-
-use pyo3::{
-    exceptions::PyImportError,
-    prelude::*,
-    types::{PyDict, PyTuple},
-};
+use pyo3::{exceptions::PyImportError, prelude::*, types::PyTuple};
 
 use crate::{config::Durability, format};
-
-/// Verify a log without opening it: also one that `Log` refuses. `FileNotFoundError` if there is none.
-#[pyfunction]
-fn verify(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
-    let found = py.detach(move || crate::verify::verify(&path));
-    report::verification(py, &error::raised(py, found)?)
-}
 
 /// The alias `Durability`: annotations name it, also where they are evaluated. A union of literals, as type
 /// checkers see a literal of several values.
@@ -92,8 +80,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<clock::PyManualClock>()?;
     module.add_class::<histogram::PyHistogram>()?;
     module.add_class::<log::PyLog>()?;
+    module.add_function(wrap_pyfunction!(evidence::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(evidence::_proof_holds, module)?)?;
     module.add_class::<files::PySalvage>()?;
-    module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(files::assess_loss, module)?)?;
     module.add_function(wrap_pyfunction!(files::excerpt, module)?)?;
     module.add_function(wrap_pyfunction!(files::repair, module)?)?;

@@ -103,7 +103,7 @@ fn segment<'py>(py: Python<'py>, found: &SegmentStats) -> PyResult<Bound<'py, Py
 }
 
 pub fn verification<'py>(py: Python<'py>, found: &Verification) -> PyResult<Bound<'py, PyDict>> {
-    let dict = dict_of!(py, found, { segments, records, events, bytes, skipped_records });
+    let dict = dict_of!(py, found, { segments, records, events, bytes, skipped_records, heads });
     let findings = found.findings.iter().map(|found| finding(py, found)).collect::<PyResult<Vec<_>>>()?;
     dict.set_item("findings", findings)?;
     Ok(dict)

@@ -15,7 +15,7 @@ from aresbus.cli import main
 
 VERBS = (
     *("demo", "example", "record", "read", "info", "verify", "explain", "replay"),
-    *("trace", "latency", "audit", "audit export", "import-legacy", "export"),
+    *("head", "prove", "trace", "latency", "audit", "audit export", "import-legacy", "export"),
     *("subscriptions", "parked", "parked redeliver", "parked drop", "schema", "top", "doctor"),
     *("snapshots list", "snapshots check", "snapshots drop"),
 )

@@ -186,7 +186,7 @@ class TestClosing:
         gc.collect()
         with _core.Log(path) as again:
             assert again.recovery["clean"]
-        assert thread_count() == threads
+        assert thread_count() <= threads, "threads of earlier tests may have ended meanwhile"
 
     def test_a_log_in_a_cycle_is_collected(self, path):
         log = _core.Log(path)

@@ -158,5 +158,6 @@ def test_the_schedules_find_a_hand_over_that_is_off_by_one(tmp_path, planted, mo
             subscription.reader = None
 
     monkeypatch.setattr(Refiller, "refill", off_by_one)
-    with pytest.raises(AssertionError, match=r"missing|twice"):
+    # Who goes live too late may be given the same event for ever.
+    with pytest.raises((AssertionError, TimeoutError), match=r"missing|twice|^$"):
         try_schedules(tmp_path, 1, 40)

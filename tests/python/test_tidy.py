@@ -113,6 +113,7 @@ def test_long_files_are_found_and_rust_tests_do_not_count():
     assert not rules.file_length("rust/log.rs", "\n" * 400)
     assert not rules.file_length("rust/log.rs", "\n" * 300 + "#[cfg(test)]\nmod tests {" + "\n" * 300)
     assert rules.file_length("python/aresbus/bus.py", "\n" * 401)
+    assert not rules.file_length("python/aresbus/_core.pyi", "\n" * 401)
 
 
 def test_long_functions_are_found():

@@ -10,13 +10,14 @@ import re
 from itertools import pairwise
 
 MAX_FILE_LINES = 400
-MAX_STUB_LINES = 500
+MAX_STUB_LINES = 600
 MAX_FUNCTION_LINES = 70
 MIN_OPENING_WORDS = 8
 
 RUST_LAYERS = (
     {"error", "config", "clock", "threads", "planted", "histogram", "heads"},
     {"format"},
+    {"evidence"},
     {"map"},
     {"vfs"},
     {"segment", "place"},
@@ -41,6 +42,8 @@ PYTHON_LAYERS = (
         "zstd",
         "durable_files",
         "places",
+        "evidence",
+        "anchoring",
     },
     {
         "schema",

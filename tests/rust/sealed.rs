@@ -126,6 +126,29 @@ fn a_sealed_log_serves_the_very_same_records_in_every_compression() {
 }
 
 #[test]
+fn heads_and_proofs_are_the_same_of_raw_and_of_sealed_segments() {
+    let dir = Dir::new();
+    let log = open(&dir, manual(None));
+    append_any(&log, &mut Rng::with_seed(21), 1_500);
+    log.sync().unwrap();
+    let head = log.tree_head().unwrap();
+    let proof = log.prove(700, None).unwrap();
+    log.close().unwrap();
+    let log = open(&dir, manual(Some(Compression::Zstd)));
+    log.keep();
+    assert!(files(&dir, "seg").len() > 3);
+    log.close().unwrap();
+    let log = open(&dir, reader());
+    assert_eq!(log.tree_head().unwrap(), head);
+    assert_eq!(log.prove(700, None).unwrap(), proof);
+    let wanted = _core::verify::Wanted { against: vec![head], since: None };
+    let place =
+        _core::place::Place { vfs: std::sync::Arc::new(_core::vfs::disk::Disk), path: dir.path().to_owned() };
+    let found = _core::verify::verify_wanted(&place, &wanted, &mut |_| ()).unwrap();
+    assert_eq!((found.findings, found.heads), (Vec::new(), 1));
+}
+
+#[test]
 fn appends_go_on_from_the_versions_that_an_index_knows() {
     let dir = Dir::new();
     let before = sealed_log(&dir, Compression::Zstd, 7, 2_000);

@@ -40,6 +40,17 @@ from aresbus import (
 from aresbus.testing import given
 
 
+def evidence(log: Log) -> None:
+    """Head, proof, verification against heads, anchors."""
+    head = log.head()
+    assert_type(head, aresbus.TreeHead)
+    assert_type(aresbus.heads_in(str(head)), list[aresbus.TreeHead])
+    assert_type(log.verify(against=[head])["heads"], int)
+    assert_type(log.prove(0, head).path, tuple[str, ...])
+    assert_type(log.anchors, aresbus.AnchorReport | None)
+    log.verify(against="head")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def native_door(path: str) -> None:
     """Open, append, read, follow, verify."""
     with aresbus.open(path, durability="group", segment_bytes=1 << 20) as log:

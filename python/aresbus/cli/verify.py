@@ -1,4 +1,5 @@
-"""``aresbus verify``: every checksum, position and aggregate chain, of the log, its audit trails, its subscriptions; its schemas; or a backup.
+"""``aresbus verify``: every checksum, position and aggregate chain, of the log, its audit trails, its subscriptions; its schemas;
+heads that were kept elsewhere; or a backup.
 
 Owns the report and the exit code: 1 with any finding. Knows nothing of bytes; the engine does the checking. Invariant:
 nothing is opened for writing and nothing is changed.
@@ -9,12 +10,14 @@ import time
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from aresbus import _core
 from aresbus.backups import is_backup, verify_backup
+from aresbus.cli.heads import heads_of
 from aresbus.cli.terminal import Progress, count, counted, duration, print_table, size, write_json
 from aresbus.errors import AresbusError, CorruptionError, FormatVersionError
+from aresbus.evidence import TreeHead
 from aresbus.log import open as open_log
 from aresbus.reader_trails import trails_of
 from aresbus.reports import Finding, VerifyResult
@@ -38,8 +41,9 @@ def run(arguments: Namespace) -> int:
     """Verify one log; 1 with findings, of which stray files alone are none."""
     if is_backup(arguments.log):
         return _verify_backup(arguments)
+    heads = None if arguments.against is None else heads_of(arguments.against)
     with Progress(enabled=not arguments.json) as progress:
-        verdict = verify_log(Path(arguments.log), progress)
+        verdict = verify_log(Path(arguments.log), progress, against=heads, since=arguments.since)
     if arguments.json:
         write_json(verdict)
     else:
@@ -60,11 +64,13 @@ def _verify_backup(arguments: Namespace) -> int:
     return 1 if findings else 0
 
 
-def verify_log(path: Path, progress: Progress) -> Verdict:
-    """Check the log at ``path`` and what lies inside it. FileNotFoundError where there is none."""
+def verify_log(
+    path: Path, progress: Progress, *, against: list[TreeHead] | None = None, since: Any = None
+) -> Verdict:
+    """Check the log at ``path`` and what lies inside it, as :func:`aresbus.verify`. FileNotFoundError where there is none."""
     began = time.perf_counter()
     trails = trails_of(path)
-    checked = {str(path): _verify_watched(path, progress)}
+    checked = {str(path): _verify_watched(path, progress, against=against, since=since)}
     for inner in (*trails, *folders_in(path)):
         with suppress(FileNotFoundError):  # it is only being made
             checked[str(inner)] = _verify_watched(inner, progress)
@@ -107,14 +113,19 @@ def _is_trail(finding: Finding, trails: list[Path]) -> bool:
     return finding["kind"] == "stray file" and Path(finding["path"]) in trails
 
 
-def _verify_watched(path: Path, progress: Progress) -> VerifyResult:
+def _verify_watched(path: Path, progress: Progress, **wanted: Any) -> VerifyResult:
     """The engine checks in a thread of its own, so that this one can show the time and hear Ctrl-C at once."""
     results: list[VerifyResult] = []
     errors: list[BaseException] = []
+    done = 0
+
+    def walked(size: int) -> None:
+        nonlocal done
+        done = size
 
     def work() -> None:
         try:
-            results.append(_core.verify(path))
+            results.append(_core.verify(path, progress=walked, **wanted))
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
             errors.append(error)
 
@@ -124,7 +135,9 @@ def _verify_watched(path: Path, progress: Progress) -> VerifyResult:
     total = sum(file.stat().st_size for file in (path / "segments").glob("*") if file.is_file())
     while worker.is_alive():
         worker.join(LOOK_INTERVAL_S)
-        progress.tick(lambda: f"verifying {size(total)} … {duration(time.perf_counter_ns() - began)}")
+        progress.tick(
+            lambda: f"verifying {size(done)} of {size(total)} … {duration(time.perf_counter_ns() - began)}"
+        )
     if errors:
         raise errors[0]
     return results[0]
@@ -139,6 +152,8 @@ def _report(verdict: Verdict) -> None:
             f"{name}: {counted(result['events'], 'event')} in {counted(result['segments'], 'segment')}, "
             f"{rate}, {counted(len(result['findings']), 'finding')}"
         )
+        if result["heads"]:
+            print(f"  held against {counted(result['heads'], 'head')}")
         if result["skipped_records"]:
             print(f"  {counted(result['skipped_records'], 'record')} of newer kinds skipped")
     if findings:

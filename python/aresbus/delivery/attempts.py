@@ -254,7 +254,8 @@ class Attempts:
         seconds = min(first * 2.0 ** min(subscription.attempt - 1, 60), longest)
         seconds *= random.uniform(LEAST_JITTER, 1.0)  # noqa: S311 - nobody's secret
         if subscription.memory is not None:
-            due_ns = min(self._clock.time_ns() + int(seconds * NS_PER_SECOND), LAST_NS)
+            wait_ns = int(min(seconds * NS_PER_SECOND, LAST_NS))
+            due_ns = min(self._clock.time_ns() + wait_ns, LAST_NS)
             retry = Retry(event.seq or 0, event.event_id, subscription.attempt, reason, due_ns)
             subscription.memory.note_retry(retry)
         await asyncio.sleep(seconds)

@@ -13,8 +13,10 @@ use _core::{
     config::{Mode, Patience},
     format::{Codec, NewEvent, SchemaCheck},
     log::Log,
+    place::Place,
     scan::Query,
-    verify::{Severity, verify},
+    verify::{Severity, Wanted, verify, verify_wanted},
+    vfs::disk::Disk,
 };
 
 use super::{files, open, open_at};
@@ -28,6 +30,8 @@ use crate::support::{
 const EVENING_NS: i64 = 1_723_161_255_000_000_000;
 const HALF_HOUR_NS: i64 = 1_800_000_000_000;
 const ORDER: &str = "order-17";
+const ROOT_OF_CLOSED: &str = "bd36990012af67d2337763f49a017b4b963f34a1b7a6891371fae3df7d569f58";
+const ROOT_OF_DIED: &str = "d2db9a6bd859eb701bf06c77fac010155457582b9c2ed7a02c01456a22e2dead";
 const POSITION: &str = "0191348f-8d93-7c21-9b04-6d1f2a3b4c5d";
 /// Too long for the dictionary.
 const LONG_TYPE: &str = "a_type_of_more_than_sixty_four_bytes_which_therefore_stands_inline_in_each_record";
@@ -227,4 +231,28 @@ fn the_log_whose_writer_died_still_opens_and_is_cut_where_it_was_torn() {
     writer.close().unwrap();
     let verified = verify(dir.path()).unwrap();
     assert_eq!((verified.findings, verified.events), (Vec::new(), 6));
+}
+
+/// The roots were written down when the tree was introduced: no later build may make another tree of the same events.
+#[test]
+fn the_roots_of_golden_logs_are_what_they_were_and_go_on_across_a_crash() {
+    for (name, size, root) in [("closed", 6, ROOT_OF_CLOSED), ("died", 5, ROOT_OF_DIED)] {
+        let dir = golden(name);
+        let place = Place { vfs: Arc::new(Disk), path: dir.path().to_owned() };
+        let writer = open(dir.path(), Mode::ReadWrite).unwrap();
+        let before = writer.tree_head().unwrap();
+        assert_eq!((before.tree_size, hex(before.root).as_str()), (size, root), "{name}");
+        append(&writer, "tick", Some("b"), "one more");
+        writer.sync().unwrap();
+        let after = writer.tree_head().unwrap();
+        assert_eq!((after.tree_size, after.epoch), (size + 1, writer.epoch()));
+        writer.close().unwrap();
+        let wanted = Wanted { against: vec![before, after], since: None };
+        let verified = verify_wanted(&place, &wanted, &mut |_| ()).unwrap();
+        assert_eq!((verified.findings, verified.heads), (Vec::new(), 2));
+    }
+}
+
+fn hex(root: [u8; 32]) -> String {
+    blake3::Hash::from(root).to_hex().to_string()
 }

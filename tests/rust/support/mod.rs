@@ -43,6 +43,11 @@ pub fn small() -> Options {
     Options { segment_bytes: 64 * 1024, ..Options::default() }
 }
 
+/// As [`small`], for tests that lay hands on raw files.
+pub fn raw() -> Options {
+    Options { sealing: None, ..small() }
+}
+
 pub fn reading() -> Options {
     Options { mode: Mode::Read, ..small() }
 }

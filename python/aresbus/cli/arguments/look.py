@@ -1,4 +1,4 @@
-"""The arguments of the verbs that look at a log: read, info, verify; and explain.
+"""The arguments of the verbs that look at a log: read, info, verify, head, prove; and explain.
 
 Owns their names, defaults, help texts, and which options of `read` exclude each other. Imports no verb: ``--help``
 waits for this file.
@@ -12,8 +12,8 @@ __all__ = ["add_filters", "check_read", "declare"]
 
 
 def declare(verbs: Verbs) -> None:
-    """Add read, info, verify and explain."""
-    for one in (_read, _info, _verify, _explain):
+    """Add read, info, verify, head, prove and explain."""
+    for one in (_read, _info, _verify, _head, _prove, _explain):
         one(verbs)
 
 
@@ -86,6 +86,29 @@ def _info(verbs: Verbs) -> None:
 def _verify(verbs: Verbs) -> None:
     parser = verb(verbs, "verify", "check every checksum, position and aggregate chain of a log")
     parser.add_argument("log", metavar="DIR", help="the log")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--against",
+        metavar="HEAD",
+        help="also find any change since this head, or these, was made: a file, or the head itself",
+    )
+    which.add_argument(
+        "--since", type=moment, metavar="TIME", help="pass over segments that were full before this time"
+    )
+
+
+def _head(verbs: Verbs) -> None:
+    parser = verb(verbs, "head", "print the head of a log, which vouches for everything durable in it")
+    parser.add_argument("log", metavar="DIR", help="the log")
+
+
+def _prove(verbs: Verbs) -> None:
+    parser = verb(verbs, "prove", "print the proof that an event is among those a head speaks of, as JSON")
+    parser.add_argument("log", metavar="DIR", help="the log")
+    parser.add_argument("seq", type=position, metavar="SEQ", help="position of the event")
+    parser.add_argument(
+        "--against", metavar="HEAD", help="a head made before, or a file of one (default: that of now)"
+    )
 
 
 def _explain(verbs: Verbs) -> None:
