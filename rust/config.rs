@@ -129,6 +129,9 @@ pub struct Options {
     pub memory_bytes: u64,
     /// Full segments are sealed, with their blocks compressed this way; `None`: they stay raw. Default: Zstandard.
     pub sealing: Option<Compression>,
+    /// A clean close leaves an index where the next opening would else read about this many bytes. Default 1 MiB: less is read as
+    /// fast as an index.
+    pub index_from: u64,
     /// Open on file systems that cannot keep the promises. Default false.
     pub force_filesystem: bool,
     /// Default: a thread.
@@ -145,6 +148,7 @@ impl Default for Options {
             segment_bytes: 64 * 1024 * 1024,
             memory_bytes: 256 * 1024 * 1024,
             sealing: Some(Compression::Zstd),
+            index_from: 1024 * 1024,
             force_filesystem: false,
             keeper: Keeper::Thread,
         }

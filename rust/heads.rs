@@ -47,6 +47,13 @@ impl Heads {
         self.0.iter().map(|(id, head)| (&**id, *head))
     }
 
+    /// Those of aggregates that have an event from `first_seq` on.
+    #[must_use]
+    pub fn since(&self, first_seq: u64) -> Self {
+        let newer = self.0.iter().filter(|(_, head)| head.seq >= first_seq);
+        Self(newer.map(|(id, head)| (id.clone(), *head)).collect())
+    }
+
     /// Takes over what `newer` knows.
     pub fn update(&mut self, newer: Self) {
         if self.0.is_empty() {

@@ -55,6 +55,10 @@ pub enum Bug {
     SealedNameBelieved,
     /// `raw-removed-first`: the raw file goes before the sealed one has its name.
     RawRemovedFirst,
+    /// `closing-index-of-any-time`: a closing index is believed without the clean mark that it was written for.
+    ClosingIndexOfAnyTime,
+    /// `tail-end-believed`: an opening that has a closing index does not look at the end of the log.
+    TailEndBelieved,
     /// `blocks-passed-over`: a query passes the block that it begins in.
     BlocksPassedOver,
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
@@ -108,6 +112,8 @@ impl Bug {
             Self::SealedNotSynced => "sealed-not-synced",
             Self::SealedNameBelieved => "sealed-name-believed",
             Self::RawRemovedFirst => "raw-removed-first",
+            Self::ClosingIndexOfAnyTime => "closing-index-of-any-time",
+            Self::TailEndBelieved => "tail-end-believed",
             Self::BlocksPassedOver => "blocks-passed-over",
             Self::GilLockOrder => "gil-lock-order",
             Self::RelaxedCommit => "relaxed-commit",

@@ -7,6 +7,7 @@
 pub mod blob;
 mod bytes;
 mod checksum;
+pub mod closing_index;
 mod dictionary;
 mod encode;
 mod ids;

@@ -1,14 +1,18 @@
-//! Indexes of sealed segments: written whole or not at all, believed only if everything fits (R18).
+//! Indexes of segments: written whole or not at all, believed only if everything fits (R18).
 //!
-//! Owns the chain that leads from an index to the full one it builds on. What is missing or damaged is told, never an error.
+//! Owns the chain that leads from the index of a sealed segment to the full one it builds on, and which closing index belongs to
+//! a META. What is missing or damaged is told, never an error.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::Place;
 use crate::{
     error::Result,
     format::{
-        checksum, names,
+        checksum,
+        closing_index::ClosingIndex,
+        meta::Meta,
+        names,
         sealed::{
             Stored,
             index::{
@@ -18,6 +22,7 @@ use crate::{
         },
     },
     heads::Heads,
+    planted::{Bug, is_planted},
     segment::{Indexed, Sealed, Segment, index},
     vfs::File,
 };
@@ -123,12 +128,39 @@ impl Place {
     }
 
     fn open_index(&self, segment: &Segment) -> Option<Arc<dyn File>> {
-        self.vfs.open(&self.segments_dir().join(names::index(segment.header.number)), false).ok()
+        self.vfs.open(&self.index_path(segment.header.number), false).ok()
     }
 
     /// The conversations of a sealed segment, as they are stored; `None` where there is no index to be believed.
     #[must_use]
     pub fn conversations_of(&self, segment: &Segment) -> Option<Vec<u8>> {
         self.index_part(segment, &self.index_header(segment)?.conversations)
+    }
+
+    /// Writes the closing index beside the newest segment; sealing that one replaces it. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::error::Error::Io), [`Error::DiskFull`](crate::error::Error::DiskFull).
+    pub fn write_closing_index(&self, index: &ClosingIndex) -> Result<()> {
+        let number = index.end.segment;
+        self.replace(&self.segments_dir(), &names::indexing(number), &names::index(number), &index.encode())
+    }
+
+    /// The closing index that belongs to `meta`; `None` where that knows of no clean close, or where there is none that can be
+    /// believed.
+    #[must_use]
+    pub fn closing_index(&self, meta: &Meta) -> Option<ClosingIndex> {
+        let is_of_any_time = is_planted(Bug::ClosingIndexOfAnyTime);
+        let number = meta.clean.map(|end| end.segment).or(is_of_any_time.then_some(meta.newest_segment))?;
+        let file = self.vfs.open(&self.index_path(number), false).ok()?;
+        let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
+        file.read_at(0, &mut bytes).ok()?;
+        let index = ClosingIndex::decode(&bytes).filter(|index| index.log_id == meta.log_id)?;
+        let is_of_this_close = (index.generation, Some(index.end)) == (meta.generation, meta.clean);
+        (is_of_this_close || is_of_any_time).then_some(index)
+    }
+
+    fn index_path(&self, number: u64) -> PathBuf {
+        self.segments_dir().join(names::index(number))
     }
 }

@@ -46,6 +46,8 @@ pub struct Listing {
     pub segments: Vec<u64>,
     /// Numbers of those that have a sealed file and a raw one: a crash came between the two.
     pub doubled: Vec<u64>,
+    /// Numbers of those that have a sealed file alone, ascending.
+    pub sealed: Vec<u64>,
     /// Left-overs of interrupted preparations.
     pub prepared: Vec<String>,
     /// Names that are none of ours.
@@ -153,22 +155,21 @@ impl Place {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(Error::io(&dir, "list", error)),
         };
-        let mut sealed = Vec::new();
         for name in inside {
             if let Some(number) = names::segment_number(&name) {
                 listing.segments.push(number);
             } else if let Some(number) = names::sealed_number(&name) {
-                sealed.push(number);
+                listing.sealed.push(number);
             } else if names::is_prepared(&name) {
                 listing.prepared.push(name);
             } else if !names::is_index(&name) {
                 listing.stray.push(format!("segments/{name}"));
             }
         }
-        listing.doubled = sealed.iter().copied().filter(|number| listing.segments.contains(number)).collect();
-        listing.segments.append(&mut sealed);
+        listing.doubled = listing.sealed.extract_if(.., |number| listing.segments.contains(number)).collect();
+        listing.sealed.sort_unstable();
+        listing.segments.extend(&listing.sealed);
         listing.segments.sort_unstable();
-        listing.segments.dedup();
         Ok(listing)
     }
 

@@ -17,6 +17,7 @@ use crate::{
     format::{
         RECORD_FIXED_BYTES,
         meta::{Mark, Meta},
+        sealed::SealedHeader,
         segment::{
             ENTRY_BYTES, ENTRY_OFFSET, Entry, HEADER_BYTES, PAGE_BYTES, RECORDS_OFFSET, SegmentHeader,
             WATERMARK_BYTES, Watermark,
@@ -46,6 +47,17 @@ pub struct OpenedSegment {
 }
 
 impl OpenedSegment {
+    fn sealed(sealed: Arc<Sealed>) -> Self {
+        Self {
+            path: sealed.path.clone(),
+            header: sealed.header.header,
+            entry: Some(sealed.header.entry),
+            is_spare: false,
+            watermark: None,
+            sealed: Some(sealed),
+        }
+    }
+
     /// The segment; `None` for one that was not entered.
     #[must_use]
     pub fn into_segment(self) -> Option<Segment> {
@@ -113,16 +125,14 @@ impl Place {
 
     fn open_sealed(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
         let sealed = Sealed::open(&*self.vfs, self.sealed_path(number))?;
-        let header = sealed.header.header;
-        refuse_other(&header, &sealed.path, number, log_id)?;
-        Ok(OpenedSegment {
-            path: sealed.path.clone(),
-            header,
-            entry: Some(sealed.header.entry),
-            is_spare: false,
-            watermark: None,
-            sealed: Some(sealed),
-        })
+        refuse_other(&sealed.header.header, &sealed.path, number, log_id)?;
+        Ok(OpenedSegment::sealed(sealed))
+    }
+
+    /// A sealed segment whose header is known: nothing is read.
+    #[must_use]
+    pub fn known_sealed(&self, header: SealedHeader) -> OpenedSegment {
+        OpenedSegment::sealed(Arc::new(Sealed::new(self.sealed_path(header.header.number), header)))
     }
 
     fn open_raw(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {

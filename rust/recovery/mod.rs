@@ -7,6 +7,7 @@
 mod loss;
 mod securing;
 mod survey;
+mod tail;
 
 use std::sync::Arc;
 

@@ -6,10 +6,12 @@
 
 use std::{io::ErrorKind, path::PathBuf, sync::Arc};
 
+use super::tail::pass_tail;
 use crate::{
     error::{Error, Result},
     format::{
         RECORD_FIXED_BYTES, RecordFault,
+        closing_index::ClosingIndex,
         meta::{Mark, Meta},
     },
     heads::Heads,
@@ -92,7 +94,8 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         };
     };
     let listing = place.list()?;
-    let opened = open_all(place, &meta, &listing)?;
+    let index = place.closing_index(&meta);
+    let opened = open_all(place, &meta, &listing, index.as_ref())?;
     let marks = durable_marks(&meta, &opened);
     let watermark = highest_watermark(&marks);
     let mut spares = Vec::new();
@@ -124,7 +127,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         event_count: 0,
         unindexed: Vec::new(),
     };
-    survey.walk_chain(place, chain)?;
+    survey.walk_chain(place, chain, index)?;
     survey.check_marks(place, &marks)?;
     Ok(Some(survey))
 }
@@ -156,9 +159,18 @@ fn signs_of_change(place: &Place) -> Option<(u64, Vec<u64>)> {
 }
 
 /// Opens every segment file; a file that META or an end record promises and that is gone is corruption.
-fn open_all(place: &Place, meta: &Meta, listing: &Listing) -> Result<Vec<OpenedSegment>> {
-    let opened: Result<Vec<_>> =
-        listing.segments.iter().map(|number| place.open_segment(*number, &meta.log_id)).collect();
+fn open_all(
+    place: &Place,
+    meta: &Meta,
+    listing: &Listing,
+    index: Option<&ClosingIndex>,
+) -> Result<Vec<OpenedSegment>> {
+    let known = |number: &u64| {
+        let header = index?.sealed_header(*number)?;
+        listing.sealed.binary_search(number).ok().map(|_| place.known_sealed(header))
+    };
+    let open = |number: &u64| known(number).map_or_else(|| place.open_segment(*number, &meta.log_id), Ok);
+    let opened: Result<Vec<_>> = listing.segments.iter().map(open).collect();
     // What belongs to another log says so, before a file of that one is missed here.
     let opened = opened?;
     let newest = meta.newest_segment;
@@ -212,13 +224,28 @@ fn check_chain(place: &Place, meta: &Meta, listing: &Listing, chain: &[Segment])
 }
 
 impl Survey {
-    fn walk_chain(&mut self, place: &Place, chain: Vec<Segment>) -> Result<()> {
+    fn walk_chain(&mut self, place: &Place, chain: Vec<Segment>, index: Option<ClosingIndex>) -> Result<()> {
         let chain: Vec<_> = chain.into_iter().map(Arc::new).collect();
         let sealed: Vec<_> = chain.iter().take_while(|one| one.as_sealed().is_some()).cloned().collect();
         (self.heads, self.unindexed) = place.heads_of(&sealed)?;
         let known = sealed.len();
+        let raw = chain.get(known..).unwrap_or_default().to_vec();
+        let mut tail = self
+            .watermark
+            .filter(|_| self.cut_off.is_empty())
+            .and_then(|watermark| pass_tail(place, index?, watermark, &raw));
         let mut chain = chain.into_iter().peekable();
         while let Some(segment) = chain.next() {
+            if self.segments.len() == known
+                && let Some((heads, end)) = tail.take()
+            {
+                self.refuse_gap(&segment)?;
+                self.heads.update(heads);
+                self.event_count += end.next_seq - segment.entry.first_seq;
+                self.end = end;
+                self.segments.extend(raw);
+                return Ok(());
+            }
             let stop = match segment.as_sealed().filter(|_| self.segments.len() < known) {
                 Some(sealed) => self.pass_sealed(&segment, &sealed)?,
                 None => self.walk_segment(place, &segment)?,

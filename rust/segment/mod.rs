@@ -214,19 +214,32 @@ impl Segment {
             return Ok(Walk::new(source, self.header.epoch, position));
         }
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if index.scouted.next_seq < seq {
-            let mut scout = Walk::new(source.clone(), self.header.epoch, index.scouted.clone());
-            while scout.position.next_seq < seq {
-                let before = scout.position.clone();
-                let Step::Event(event) = scout.step() else {
-                    scout.position = before;
-                    break;
-                };
-                note_mark(&mut index.marks, event.seq, scout.record_offset);
-            }
-            index.scouted = scout.position;
-        }
+        index.scout(&source, self.header.epoch, seq);
         Ok(Walk::new(source, self.header.epoch, index.position_near(seq, Position::start(&self.entry))))
+    }
+
+    /// A walk of a raw file that begins at the last of `marks`, which another walk has noted there, with the dictionary it knew.
+    ///
+    /// # Errors
+    /// As [`Segment::source`].
+    pub fn walk_from(&self, vfs: &dyn Vfs, marks: &[(u64, u32)], names: Arc<Names>) -> Result<Walk> {
+        let mut position = Position { names, ..Position::start(&self.entry) };
+        if let Some((next_seq, offset)) = marks.last() {
+            position.next_seq = *next_seq;
+            position.offset = usize::try_from(*offset).unwrap_or(RECORDS_OFFSET);
+        }
+        Ok(Walk::new(self.source(vfs)?, self.header.epoch, position))
+    }
+
+    /// What walks of a raw file have learnt before the event `seq`: how far they came, and the marks. Walks what none has walked yet.
+    ///
+    /// # Errors
+    /// As [`Segment::source`].
+    pub fn learnt(&self, vfs: &dyn Vfs, seq: u64) -> Result<(Position, Vec<(u64, u32)>)> {
+        let source = self.source(vfs)?;
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.scout(&source, self.header.epoch, seq);
+        Ok((index.scouted.clone(), index.marks.clone()))
     }
 
     /// Takes over what a complete walk has learnt, so that nobody scouts the same records again.
@@ -239,6 +252,23 @@ impl Segment {
 }
 
 impl Index {
+    /// Walks on, as far as there are records, until the next event is `seq`.
+    fn scout(&mut self, source: &Source, epoch: u32, seq: u64) {
+        if self.scouted.next_seq >= seq {
+            return;
+        }
+        let mut scout = Walk::new(source.clone(), epoch, self.scouted.clone());
+        while scout.position.next_seq < seq {
+            let before = scout.position.clone();
+            let Step::Event(event) = scout.step() else {
+                scout.position = before;
+                break;
+            };
+            note_mark(&mut self.marks, event.seq, scout.record_offset);
+        }
+        self.scouted = scout.position;
+    }
+
     fn position_near(&self, seq: u64, start: Position) -> Position {
         let nearest = self.marks.partition_point(|(marked, _)| *marked <= seq).checked_sub(1);
         let Some((next_seq, offset)) = nearest.and_then(|at| self.marks.get(at).copied()) else {

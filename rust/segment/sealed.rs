@@ -61,7 +61,13 @@ impl Sealed {
             Err(error) => return Err(Error::io(path, "read", error)),
         }
         let header = SealedHeader::decode(&bytes).map_err(|fault| fault.at(path.clone(), 0))?;
-        Ok(Arc::new(Self { path, header, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) }))
+        Ok(Arc::new(Self::new(path, header)))
+    }
+
+    /// The sealed segment at `path` whose header is known.
+    #[must_use]
+    pub fn new(path: PathBuf, header: SealedHeader) -> Self {
+        Self { path, header, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Size of the file.

@@ -7,12 +7,14 @@
 //! * [`commit`]: the committed position, published without a lock;
 //! * [`sync`]: durability, watermarks, poison;
 //! * [`keeper`]: the background thread;
-//! * [`sealer`]: the other one, which compresses what is full.
+//! * [`sealer`]: the other one, which compresses what is full;
+//! * [`closing`]: the clean mark, and what goes with it.
 //!
 //! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`
 //! and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
 
 mod checks;
+mod closing;
 mod commit;
 mod dictionary;
 mod ids;
@@ -34,10 +36,7 @@ use crate::{
     clock::Clock,
     config::{Durability, Expected, Keeper, Options, Patience},
     error::{Error, Result},
-    format::{
-        NewEvent, check_aggregate_id,
-        meta::{Mark, Meta},
-    },
+    format::{NewEvent, check_aggregate_id, meta::Meta},
     heads::{Head, Heads},
     map::WriteMap,
     place::Place,
@@ -45,7 +44,7 @@ use crate::{
     segment::{Position, Segment},
     shelf::{News, Shelf},
     threads::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
+        Mutex, MutexGuard, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     vfs::Lock,
@@ -317,47 +316,6 @@ impl Tail {
     /// As [`Tail::settle`].
     pub fn settle_cited(&self, seq: u64) -> Result<()> {
         if self.needs_settling(None) { self.settle(seq, None) } else { Ok(()) }
-    }
-
-    /// Syncs everything, leaves the clean mark and releases lock and thread. Idempotent.
-    ///
-    /// # Errors
-    /// [`Error::Poisoned`], [`Error::Io`]: the lock is released all the same, without a clean mark.
-    pub fn close(&self) -> Result<()> {
-        // In a forked child the lock may be held by a thread that is not there.
-        if self.is_abandoned() {
-            return Ok(());
-        }
-        let _one_at_a_time = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        self.keeper.stop();
-        self.sealing.stop();
-        // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood. One that broke
-        // off in the middle poisons, and leaves no clean mark.
-        drop(self.lock_writer(Patience::Wait));
-        let outcome = self.leave_clean_mark();
-        if !is_planted(Bug::CloseUnheard) {
-            self.durable.wake_all();
-        }
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
-        outcome
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.is_abandoned.load(Ordering::Acquire)
-    }
-
-    fn leave_clean_mark(&self) -> Result<()> {
-        if let Some(reason) = self.poisoned() {
-            return Err(Error::Poisoned { reason: reason.to_owned(), committed: None });
-        }
-        let place = self.sync_now()?;
-        self.store_watermark()?;
-        let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
-        meta.clean = Some(Mark { segment: place.segment, offset: place.offset, next_seq: place.next_seq });
-        self.place().write_meta(&mut meta)
     }
 
     /// After a fork, in the child: lets go of descriptors and threads that belong to the parent (R22). Never unlocks:
