@@ -90,8 +90,13 @@ fn told<T>(outcome: Result<T>) -> Option<T> {
 }
 
 fn open(ram: &Arc<Ram>, mode: Mode) -> Result<Log> {
-    let options =
-        Options { mode, segment_bytes: SEGMENT_BYTES, keeper: Keeper::Manual, ..Options::default() };
+    let options = Options {
+        mode,
+        segment_bytes: SEGMENT_BYTES,
+        keeper: Keeper::Manual,
+        index_from: 0,
+        ..Options::default()
+    };
     let clock = Arc::new(ManualClock::new(1_723_161_255_000_000_000));
     Log::open(Location::Elsewhere(ram.clone(), Path::new(ROOT)), options, clock)
 }

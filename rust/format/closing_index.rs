@@ -20,7 +20,7 @@ use crate::heads::Heads;
 /// Bytes of the header.
 pub const CLOSING_INDEX_HEADER_BYTES: usize = 128;
 
-const MAGIC: [u8; 8] = *b"AresTail";
+const MAGIC: [u8; 8] = *b"AresClos";
 
 /// What was known of a log.
 #[derive(Debug, Clone)]

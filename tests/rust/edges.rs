@@ -13,6 +13,8 @@
 mod between;
 #[path = "edges/clean.rs"]
 mod clean;
+#[path = "edges/closing.rs"]
+mod closing;
 #[path = "edges/forged.rs"]
 mod forged;
 #[path = "edges/keeper.rs"]

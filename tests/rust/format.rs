@@ -12,6 +12,8 @@
 
 #[path = "format/allocation.rs"]
 mod allocation;
+#[path = "format/closing.rs"]
+mod closing;
 #[path = "format/dictionary.rs"]
 mod dictionary;
 #[path = "format/document.rs"]

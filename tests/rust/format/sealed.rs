@@ -21,7 +21,7 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{cases, document::LOG_ID, page::Page};
 
-fn sealed_header() -> SealedHeader {
+pub fn sealed_header() -> SealedHeader {
     SealedHeader {
         header: SegmentHeader { log_id: LOG_ID, number: 7, epoch: 3, file_bytes: 1 << 20, created_ns: 9 },
         entry: Entry { first_seq: 4, entered_ns: 5, prev_segment: 6, prev_end: 8 },
@@ -69,7 +69,7 @@ fn fields(heading: &str, bytes: &[u8]) -> Vec<(String, u64)> {
     layout.0.iter().map(|field| (field.name.clone(), number(layout.slice(bytes, &field.name)))).collect()
 }
 
-fn assert_numbers(heading: &str, bytes: &[u8], expected: &[(&str, u64)]) {
+pub fn assert_numbers(heading: &str, bytes: &[u8], expected: &[(&str, u64)]) {
     let found = fields(heading, bytes);
     for (name, value) in expected {
         let field = found.iter().find(|(known, _)| known == name);

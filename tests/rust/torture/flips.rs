@@ -86,9 +86,11 @@ impl World {
                 log.abandon();
                 Verdict::Serves(served.len())
             }
-            // An opening does not read what is sealed: damage there is found by who does.
+            // An opening does not read what is sealed, nor what is raw after a clean close: damage there is found by who does.
             Err(Error::Corrupt { path, .. }) => {
-                assert!(path.extension().is_some_and(|kind| kind == "seg"), "{}", path.display());
+                let kind = path.extension().unwrap_or_default();
+                let is_unread = kind == "seg" || kind == "log" && log.recovery().clean;
+                assert!(is_unread, "{}", path.display());
                 log.abandon();
                 Verdict::Refused
             }
@@ -114,7 +116,7 @@ impl World {
             Err(Error::Io { .. }) if !damaged.heal().is_empty() => return,
             Err(error) => panic!("{error:?}"),
         };
-        // Without its index a sealed segment is read at the opening, and damage found that nobody else came across.
+        // Without the closing index or its own a sealed segment is read at the opening, and damage found that nobody else came across.
         let is_sealed = flip.path.extension().is_some_and(|kind| kind == "seg");
         if is_sealed && in_trouble == Verdict::Refused {
             return;

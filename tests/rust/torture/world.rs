@@ -98,8 +98,9 @@ impl World {
 
     pub fn open_on(&self, disk: &Arc<SimulatedDisk>, mode: Mode) -> Result<Log, Error> {
         let (durability, segment_bytes) = (self.durability, 64 * 1024);
+        let keeper = Keeper::Manual;
         let options =
-            Options { mode, durability, segment_bytes, keeper: Keeper::Manual, ..Options::default() };
+            Options { mode, durability, segment_bytes, keeper, index_from: 0, ..Options::default() };
         Log::open(Location::Elsewhere(disk.clone(), Path::new(ROOT)), options, self.clock.clone())
     }
 
