@@ -57,7 +57,7 @@ pub enum Bug {
     RawRemovedFirst,
     /// `closing-index-of-any-time`: a closing index is believed without the clean mark that it was written for.
     ClosingIndexOfAnyTime,
-    /// `tail-end-believed`: an opening that has a closing index does not look at the end of the log.
+    /// `tail-end-believed`: an opening with a closing index takes any end of the newest segment for the one it names.
     TailEndBelieved,
     /// `blocks-passed-over`: a query passes the block that it begins in.
     BlocksPassedOver,

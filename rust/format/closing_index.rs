@@ -44,11 +44,11 @@ pub struct ClosingIndex {
 }
 
 impl ClosingIndex {
-    /// The header of sealed segment `number`.
+    /// The header of sealed segment `number` of this log.
     #[must_use]
     pub fn sealed_header(&self, number: u64) -> Option<SealedHeader> {
         let at = self.sealed.binary_search_by_key(&number, |sealed| sealed.header.number).ok()?;
-        self.sealed.get(at).copied()
+        self.sealed.get(at).copied().filter(|sealed| sealed.header.log_id == self.log_id)
     }
 
     /// The file's bytes.

@@ -241,7 +241,7 @@ impl Survey {
             {
                 self.refuse_gap(&segment)?;
                 self.heads.update(heads);
-                self.event_count += end.next_seq - segment.entry.first_seq;
+                self.event_count += end.next_seq.saturating_sub(segment.entry.first_seq);
                 self.end = end;
                 self.segments.extend(raw);
                 return Ok(());

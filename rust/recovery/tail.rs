@@ -36,13 +36,10 @@ pub(super) fn pass_tail(
         return None;
     }
     let mut walk = newest.walk_from(vfs, &index.marks, Arc::new(index.names)).ok()?;
-    let stop = if is_planted(Bug::TailEndBelieved) { Step::Pending } else { to_the_end(&mut walk) };
-    let mut end = walk.position.clone();
-    if is_planted(Bug::TailEndBelieved) {
-        (end.offset, end.next_seq) = (usize::try_from(index.end.offset).ok()?, index.end.next_seq);
-    }
-    let is_there = (end.offset as u64, end.next_seq) == (index.end.offset, index.end.next_seq);
-    if stop != Step::Pending || !is_there || walk.refuse_if_broken(newest).is_err() {
+    let is_over = to_the_end(&mut walk) == Step::Pending && walk.refuse_if_broken(newest).is_ok();
+    let end = walk.position;
+    let is_there = is_over && (end.offset as u64, end.next_seq) == (index.end.offset, index.end.next_seq);
+    if !is_there && !is_planted(Bug::TailEndBelieved) {
         return None;
     }
     newest.learn(&end, index.marks);

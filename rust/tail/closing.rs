@@ -56,7 +56,7 @@ impl Tail {
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut index) = index {
             // ORDER: durable before the META that it names. A cache: where it cannot be written the next opening does without.
-            index.generation = meta.generation + 1;
+            index.generation = meta.generation.saturating_add(1);
             let _done_without = self.place().write_closing_index(&index);
         }
         meta.clean = Some(end);
