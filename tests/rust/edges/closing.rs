@@ -129,8 +129,9 @@ fn a_raw_segment_that_is_missing_or_cut_off_or_out_of_line_is_corruption_with_it
         missing.remove(at);
         assert!(is_refused(&missing), "{}", image[at].0.display());
         let mut short = image.clone();
-        short[at].1 -= 4096;
-        short[at].2.truncate(short[at].1);
+        let size = short[at].1 - 4096;
+        short[at].1 = size;
+        short[at].2.truncate(size);
         assert!(is_refused(&short), "{}", image[at].0.display());
         let mut ended = image.clone();
         let end = ended[at].2.len();
