@@ -57,7 +57,7 @@ class Receipt:
         """Position of the event in its aggregate, from 0; ``None`` without aggregate."""
     @property
     def duplicate(self) -> bool:
-        """The event was already in the log. Always False until idempotency is built (README)."""
+        """The event was in the log before, under the id that was given: nothing was appended, and this is its receipt."""
 
 @disjoint_base
 class Event:
@@ -231,8 +231,10 @@ class Log:
     ) -> Receipt:
         """Append one event; its data is encoded as orjson would write it.
 
-        Committed on return (survives the death of this process); under ``group`` and ``always`` also durable. Raises
-        EncodeError, LimitError, VersionConflictError, DiskFullError, LogPoisonedError (``committed``), LogClosedError.
+        Committed on return (survives the death of this process); under ``group`` and ``always`` also durable. With an
+        ``event_id`` that one of the newest 65,536 events has, nothing is appended: the same bytes, type and aggregate give
+        the first receipt again (``duplicate``), before any version is checked; anything else raises DuplicateEventError.
+        Raises EncodeError, LimitError, VersionConflictError, DiskFullError, LogPoisonedError (``committed``), LogClosedError.
         """
     def append_bytes(
         self,
@@ -287,8 +289,11 @@ class Log:
         expected_version: Expected | int,
         schema_valid: bool | None,
         speaks_for: ContextVar[Any] | None = None,
-    ) -> Event:
-        """The bus's append: commits, waits for no sync; the live event's ``data`` is that given if it is exact JSON."""
+    ) -> Event | Receipt:
+        """The bus's append: commits, waits for no sync; the live event's ``data`` is that given if it is exact JSON.
+
+        A Receipt where the event was appended before, see ``append``.
+        """
     def read(
         self,
         after: int | None = None,

@@ -47,6 +47,8 @@ pub struct Appended {
     pub epoch: u32,
     /// Real time of the append.
     pub ts_ns: i64,
+    /// It had been appended before: this is its receipt again.
+    pub is_duplicate: bool,
 }
 
 /// The segment being written.
@@ -372,5 +374,6 @@ fn appended(event: &NewEvent<'_>, event_id: EventId, identity: &Identity) -> App
         aggregate_prev: identity.aggregate_prev,
         epoch: identity.epoch,
         ts_ns: identity.ts_ns,
+        is_duplicate: false,
     }
 }
