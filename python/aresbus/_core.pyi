@@ -8,6 +8,7 @@ method; where nothing is said, the call writes nothing. Any call on a closed han
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import Field
+from datetime import datetime
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
@@ -456,13 +457,15 @@ class Salvage:
 def install(
     *,
     event_types: dict[str, Any],
-    make_metadata: Callable[[Event], Any],
+    metadata_class: type[Any],
+    epoch: datetime,
+    version_tag: str,
+    default_version: str,
     to_dict: Callable[[Event], dict[str, Any]],
     from_dict: Callable[[type[Event], Mapping[str, Any]], Event],
-    default_metadata: Callable[[], Any],
     pending: Any,
 ) -> None:
-    """Hand the engine what Python owns: the registry of types, kept by reference, and how metadata and dicts are made."""
+    """Hand the engine what Python owns: the registry of types, kept by reference, what metadata is, and how dicts are made."""
 
 def _forget_after_fork() -> None: ...
 def _restore_event(cls: type[Event], facts: dict[str, Any] | None, /) -> Event: ...

@@ -34,6 +34,7 @@ mod hooks;
 mod inherit;
 mod iterator;
 mod log;
+mod metadata;
 mod opening;
 mod origin;
 mod payload;
