@@ -57,6 +57,8 @@ pub enum Bug {
     RawRemovedFirst,
     /// `blocks-passed-over`: a query passes the block that it begins in.
     BlocksPassedOver,
+    /// `ids-forgotten`: an opening forgets which ids callers gave.
+    IdsForgotten,
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
     /// GIL (R12; `test_gil_stress.py`).
     GilLockOrder,
@@ -109,6 +111,7 @@ impl Bug {
             Self::SealedNameBelieved => "sealed-name-believed",
             Self::RawRemovedFirst => "raw-removed-first",
             Self::BlocksPassedOver => "blocks-passed-over",
+            Self::IdsForgotten => "ids-forgotten",
             Self::GilLockOrder => "gil-lock-order",
             Self::RelaxedCommit => "relaxed-commit",
             Self::RelaxedRead => "relaxed-read",

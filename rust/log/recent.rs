@@ -13,6 +13,7 @@ use crate::{
     config::Patience,
     error::{Error, Result},
     format::{Codec, EventId, IdView, NewEvent},
+    planted::{Bug, is_planted},
     scan::{Query, fetch},
     tail::Appended,
     threads::{Mutex, MutexGuard, PoisonError, TryLockError},
@@ -73,8 +74,10 @@ impl Log {
     /// Holds the window, which it reads from the log where that was not done yet.
     ///
     /// # Errors
-    /// [`Error::WouldBlock`] where it would have to wait or to read; those of reading.
+    /// [`Error::WouldBlock`] where it would have to wait or to read; [`Error::Poisoned`] and [`Error::Closed`], before anything
+    /// is read: after a failed sync the log is no longer what was appended; those of reading.
     pub(super) fn recent(&self, patience: Patience) -> Result<Held<'_>> {
+        self.tail()?.refuse_if_unwell()?;
         let mut held = match patience {
             Patience::Wait => self.recent.0.lock().unwrap_or_else(PoisonError::into_inner),
             Patience::Try => match self.recent.0.try_lock() {
@@ -95,6 +98,9 @@ impl Log {
     fn read_window(&self) -> Result<Window> {
         let mut window = Window::default();
         let Some(newest) = self.last_seq()? else { return Ok(window) };
+        if is_planted(Bug::IdsForgotten) {
+            return Ok(window);
+        }
         let oldest = newest.saturating_sub(RECENT_EVENTS - 1).max(self.first_seq());
         let mut scan = self.read(Query { after: oldest.checked_sub(1), ..Query::default() })?;
         let mut batch = Vec::new();
@@ -116,8 +122,8 @@ impl Log {
     /// The receipt of the event at `seq`, which has the id of `event`; `None` where it is no longer kept.
     ///
     /// # Errors
-    /// [`Error::Duplicate`] where it is another event: other bytes, type or aggregate; [`Error::WouldBlock`];
-    /// [`Error::Poisoned`] and [`Error::Closed`] as for any append; those of reading.
+    /// [`Error::Duplicate`] where it is another event: other bytes, type or aggregate; [`Error::WouldBlock`]; those of
+    /// reading.
     pub(super) fn receipt_again(
         &self,
         event: &NewEvent<'_>,
@@ -127,7 +133,6 @@ impl Log {
         if patience == Patience::Try {
             return Err(Error::WouldBlock);
         }
-        self.tail()?.refuse_if_unwell()?;
         let stored = match fetch(self.shelf(), seq) {
             Err(Error::Truncated { .. }) => return Ok(None),
             found => found?,
