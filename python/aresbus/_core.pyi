@@ -5,7 +5,7 @@ Threads: every method may be called from any thread. Whatever can touch the disk
 method; where nothing is said, the call writes nothing. Any call on a closed handle raises LogClosedError.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import Field
 from datetime import datetime
@@ -13,7 +13,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 
-from typing_extensions import disjoint_base
+from typing_extensions import disjoint_base, override
 
 from aresbus.evidence import TreeHead
 from aresbus.reports import Excerpt, LogStats, Loss, RecoveryReport, RepairReport, Unread, VerifyResult
@@ -59,6 +59,22 @@ class Receipt:
     @property
     def duplicate(self) -> bool:
         """The event was in the log before, under the id that was given: nothing was appended, and this is its receipt."""
+
+@final
+class Published(Coroutine[Any, Any, str]):
+    """The outcome of a publish that has nothing to wait for; awaiting gives the event's id. Awaited once, as any coroutine."""
+
+    def __new__(cls, event: Event) -> Self: ...
+    @override
+    def __await__(self) -> Generator[Any, Any, str]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> None: ...
+    @override
+    def send(self, value: Any, /) -> None: ...
+    @override
+    def throw(self, kind: Any, value: Any = None, trace: Any = None, /) -> Any: ...
+    @override
+    def close(self) -> None: ...
 
 @disjoint_base
 class Event:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aresbus import correlation, tracing
-from aresbus._core import Durability, Event, Expected, Receipt
+from aresbus._core import Durability, Event, Expected, Published, Receipt
 from aresbus.aggregates import Aggregate
 from aresbus.config import get_event_bus_config
 from aresbus.errors import ConfigError, EncodeError, LimitError, SchemaError, VersionConflictError
@@ -121,7 +121,7 @@ class EnhancedEventBus(SubscribableBus):
             )
         if must_settle:
             return Publication(event, later=partial(self._settler.settled, log, event))
-        return Publication(event)
+        return Publication(event) if isinstance(event, Receipt) else Published(event)
 
     async def _settled(self, log: Log, event: Event | Receipt, *, must: bool) -> str:
         return await self._settler.settled(log, event) if must else event.event_id

@@ -1,6 +1,6 @@
-"""What `publish` returns: a finished coroutine in the normal case, and how it waits where it must.
+"""What `publish` returns where it has to wait or to raise; in the normal case it is the engine's finished `Published`.
 
-Owns the awaitable, the pause that a tight publish loop makes for others, and the shared wait for the disk. The append
+Owns that awaitable, the pause that a tight publish loop makes for others, and the shared wait for the disk. The append
 itself happened before. Invariants: of any 256 publications awaited in a row on one loop one suspends; a wait for
 the disk suspends the task, never the loop; a publication is awaited once, as any coroutine.
 """

@@ -121,6 +121,14 @@ impl Origin {
         }
     }
 
+    /// The id without Python.
+    pub fn own_event_id(&self) -> PyResult<EventId> {
+        match self {
+            Self::Record(stored) => Ok(view(stored)?.event_id.to_owned()),
+            Self::Facts(facts) => Ok(facts.event_id.clone()),
+        }
+    }
+
     pub fn event_type<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         match self {
             Self::Record(stored) => Ok(PyString::new(py, view(stored)?.event_type)),
