@@ -10,7 +10,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyStopIteration},
+    exceptions::{PyRuntimeError, PyStopIteration, PyTypeError},
     intern,
     prelude::*,
     types::PyType,
@@ -83,9 +83,14 @@ impl PyPublished {
         self.step(py).map(|()| py.None())
     }
 
-    /// As `next`: nothing here waits for a value.
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.step(py)
+    /// As `next`; nothing here waits for a value.
+    #[pyo3(signature = (value, /))]
+    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        if value.is_none() {
+            self.step(value.py())
+        } else {
+            Err(PyTypeError::new_err("it waits for no value"))
+        }
     }
 
     /// Raise in the place where it waits, or before it began.
