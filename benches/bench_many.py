@@ -129,39 +129,43 @@ def recovering(folder: Path) -> Found:
     return found
 
 
-def querying(query: Callable[[Plan], dict[str, Any]]) -> Callable[[Path], Found]:
-    """Read what a query finds in a log that has just been opened: cold, then again and again."""
+def counting(log: aresbus.Log, folder: Path, name: str, repeats: int) -> Found:
+    """Read what a query finds, cold and then again and again; not finding all of it is an error."""
+    query, expected = QUERIES[name](plan_of(folder))
+    found: list[int] = []
+
+    def once() -> None:
+        found.append(sum(1 for _ in log.read(**query)))
+
+    drop_from_cache(folder)
+    times = timed("cold", once)
+    if repeats:
+        times |= timed("warm", once, repeats)
+    assert set(found) == {expected}, f"{name}: {found}, not {expected}"
+    return times | {"events": found[0]}
+
+
+def querying(name: str, repeats: int = WARM_REPEATS) -> Callable[[Path], Found]:
+    """Ask a log that has just been opened."""
 
     def figure(folder: Path) -> Found:
-        wanted = query(plan_of(folder))
         with opened(folder) as log:
-            drop_from_cache(folder)
-            found: list[int] = []
-
-            def once() -> None:
-                found.append(sum(1 for _ in log.read(**wanted)))
-
-            times = timed("cold", once) | timed("warm", once, WARM_REPEATS)
-            return times | {"events": found[0]}
+            return counting(log, folder, name, repeats)
 
     return figure
 
 
-QUERIES: dict[str, Callable[[Plan], dict[str, Any]]] = {
-    "aggregate": lambda _: {"aggregate_id": many_log.SPREAD},
-    "conversation": lambda _: {"correlation_id": many_log.TALK},
-    "type": lambda _: {"types": many_log.RARE},
-    "minute": lambda plan: {"time": "event", "since": plan.minute[0], "until": plan.minute[1]},
+QUERIES: dict[str, Callable[[Plan], tuple[dict[str, Any], int]]] = {
+    "aggregate": lambda _: ({"aggregate_id": many_log.SPREAD}, many_log.SPREAD_EVENTS),
+    "conversation": lambda _: ({"correlation_id": many_log.TALK}, many_log.TALK_EVENTS),
+    "type": lambda plan: ({"types": many_log.RARE}, len(plan.rare)),
+    "minute": lambda plan: (
+        {"time": "event", "since": plan.minute[0], "until": plan.minute[1]},
+        (plan.minute[1] - plan.minute[0]) // many_log.EVENT_NS,
+    ),
+    "scanning": lambda plan: ({}, plan.events),
 }
-
-
-def scanning(folder: Path) -> Found:
-    """Everything once, events untouched."""
-    with opened(folder) as log:
-        drop_from_cache(folder)
-        found: list[int] = []
-        times = timed("cold", lambda: found.append(sum(1 for _ in log.read())))
-        return times | {"events": found[0]}
+"""What is asked, and how many events have to come."""
 
 
 def versions(folder: Path, aggregate_id: str = many_log.SPREAD) -> Found:
@@ -211,9 +215,8 @@ def memory(folder: Path) -> Found:
         for name in ("opened", "queried"):
             for part, now, then in zip(("rss", "own"), resident_mb(), before, strict=True):
                 found[f"{part}_{name}"] = now - then
-            for query in QUERIES.values() if name == "opened" else ():
-                assert any(1 for _ in log.read(**query(plan_of(folder))))
-                sum(1 for _ in log.read(**query(plan_of(folder))))
+            for query in QUERIES if name == "opened" else ():
+                counting(log, folder, query, 0)
         stats = log.stats()
     sealed = {path.suffix: 0 for path in (folder / "segments").iterdir()}
     for path in (folder / "segments").iterdir():
@@ -231,8 +234,8 @@ FIGURES: dict[str, Callable[[Path], Found]] = {
     "reading": reading,
     "dying": dying,
     "recovering": recovering,
-    **{name: querying(query) for name, query in QUERIES.items()},
-    "scanning": scanning,
+    **{name: querying(name) for name in QUERIES},
+    "scanning": querying("scanning", 0),
     "versions": versions,
     "no_versions": no_versions,
     "appending": appending,

@@ -34,6 +34,7 @@ RARE_STRIDE = 100_000
 START_NS = 1_723_161_253_000_000_000
 EVENT_NS = 1_000_000
 MINUTE_NS = 60_000_000_000
+RAW_EVENT_BYTES = 250
 KEEP_FREE_BYTES = 15 << 30
 _VARIED = 1 << 16
 _MIXED = 1 << 20
@@ -73,7 +74,7 @@ class Plan:
 
     @property
     def minute(self) -> tuple[int, int]:
-        """One minute in the middle by the events' own time, or half of a log that is shorter: since, until."""
+        """One minute in the middle by the events' own time, or a quarter of a log that is shorter: since, until."""
         since = START_NS + self.events // 2 * EVENT_NS
         return since, since + min(MINUTE_NS, self.events // 4 * EVENT_NS)
 
@@ -132,14 +133,14 @@ def fill(log: aresbus.Log, plan: Plan) -> None:
                 event_time_ns=event_time_ns,
             )
         if number % _LOOK_STRIDE == _LOOK_STRIDE - 1:
-            refuse_full_disk(Path(log.path or ""))
+            refuse_full_disk(Path(log.path or ""), plan)
 
 
-def refuse_full_disk(folder: Path) -> None:
-    """A benchmark must not be what fills a disk."""
-    free = shutil.disk_usage(folder).free
-    if free < KEEP_FREE_BYTES:
-        raise SystemExit(f"{folder}: {free >> 30} GiB are free, {KEEP_FREE_BYTES >> 30} are to stay so")
+def refuse_full_disk(folder: Path, plan: Plan) -> None:
+    """A benchmark must not be what fills a disk: what the log would be unsealed stays free, at most 15 GiB."""
+    free, kept = shutil.disk_usage(folder).free, min(KEEP_FREE_BYTES, RAW_EVENT_BYTES * plan.events)
+    if free < kept:
+        raise SystemExit(f"{folder}: {free >> 20:,} MiB are free, {kept >> 20:,} are to stay so")
 
 
 def make(folder: Path, plan: Plan, **options: object) -> float:
