@@ -21,7 +21,7 @@ export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench fuzz clean torture test-threads mutants docs
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench bench-many fuzz clean torture test-threads mutants docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,10 @@ bench: build ## Measure the ratios; writes benches/results.md and the README's t
 	$(BIN)/python benches/bench_ratios.py --write
 	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,ops
 	$(CARGO) bench --locked --bench log
+
+# Logs of sizes side by side, in a folder where they stay, or under target/ and removed again.
+bench-many: build ## Measure logs of 1 and 10 million events, or EVENTS="1000000 100000000"; FOLDER=... keeps the logs there
+	$(BIN)/python benches/bench_many.py --events $(or $(EVENTS),1000000 10000000) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(FOLDER),--folder $(FOLDER) --keep)
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) target .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,11 +1,9 @@
-"""What sealing saves, what it costs the appending thread, and whether what must stay flat stays flat.
+"""What sealing saves, and what it costs the appending thread.
 
 sizes    Bytes per event of a recorded feed: raw, sealed with each compression, and beside them the same lines under
          zstd -1 (P17), gzip as they come, and in a SQLite table. All that is on disk counts, indexes too.
 appends  Latency of one append, from the intended start at a paced rate, with the sealer at work and with sealing off, by
          turns: p50, p99, p99.9. It matters because a bot must not notice that its history is being packed.
-scale    A log of so many events, varied from the recording, sealed while it is made: opening it, one aggregate of about
-         a thousand events, one conversation, one type, one minute, and all of it. The first five have to stay flat.
 
 Prints tables. Logs lie under target/, which should be a disk; nothing is pinned. ``--capture`` names a recording as the
 README of the recorded data describes it; by default the slice that the package ships.
@@ -17,7 +15,7 @@ import shutil
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aresbus
@@ -27,9 +25,6 @@ from aresbus.market_day import CAPTURES
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "target" / "bench-sealing"
-TYPES = ["market_data_received"] * 9 + ["trade_executed"]
-EVENTS_PER_AGGREGATE = 1_000
-EVENTS_PER_CONVERSATION = 10
 NS = 1_000_000_000
 
 
@@ -140,80 +135,11 @@ def appends(rounds: int, count: int, per_second: int) -> Iterator[str]:
         yield f"| {title} | {at[0]:.1f} | {at[1]:.1f} | {at[2]:.1f} | {most:.0f} |"
 
 
-def make_large(folder: Path, messages: Sequence[tuple[int, bytes]], count: int) -> None:
-    """Append so many events, each with a number of its own in its payload, one in ten of an aggregate and a conversation."""
-    shutil.rmtree(folder, ignore_errors=True)
-    aggregates = max(1, count // len(TYPES) // EVENTS_PER_AGGREGATE)
-    with aresbus.open(folder, durability="none", audit=False) as log:
-        for number in range(count):
-            payload = b'{"n":%d,' % number + messages[number % len(messages)][1][1:]
-            kind = TYPES[number % len(TYPES)]
-            if kind == "trade_executed":
-                trade = number // len(TYPES)
-                log.append_bytes(
-                    kind,
-                    payload,
-                    encoding="json",
-                    aggregate_id=f"order-{trade % aggregates}",
-                    correlation_id=f"talk-{trade // EVENTS_PER_CONVERSATION}",
-                )
-            else:
-                log.append_bytes(kind, payload, encoding="json", source="feed")
-        wait_until_sealed(log)
-
-
-def timed(work: Callable[[], int], repeats: int) -> tuple[float, int]:
-    """Median time in ms, and what the work counted."""
-    taken, counted = [], 0
-    for _ in range(repeats):
-        start = time.perf_counter_ns()
-        counted = work()
-        taken.append((time.perf_counter_ns() - start) / 1e6)
-    return statistics.median(taken), counted
-
-
-def opened_and_closed(folder: Path, mode: str) -> int:
-    """Open it, and close it again."""
-    with aresbus.open(folder, mode=mode, audit=False) as log:
-        return (log.last_seq or 0) + 1
-
-
-def scale(folder: Path, repeats: int) -> Iterator[str]:
-    """A table of what is asked of a large log."""
-    with aresbus.open(folder, mode="r") as log:
-        last = log.last_seq or 0
-        middle = next(log.read(after=last // 2, types="trade_executed"))
-        start_ns = next(log.read(after=last // 2)).ts_ns
-
-        def count(**query: object) -> Callable[[], int]:
-            return lambda: sum(1 for _ in log.read(**query))
-
-        rows = [
-            ("open for reading", lambda: opened_and_closed(folder, "r")),
-            ("open for writing after a clean close", lambda: opened_and_closed(folder, "rw")),
-            ("one aggregate", count(aggregate_id=middle.aggregate_id)),
-            ("one conversation", count(correlation_id=middle.correlation_id)),
-            ("one second in the middle", count(since=start_ns, until=start_ns + NS)),
-            ("a type that nobody used", count(types="nothing")),
-        ]
-        yield f"{last + 1:,} events, {len(log.stats()['segments'])} segments, {log.stats()['aggregate_count']:,} aggregates"
-        yield "| what | ms | events |"
-        yield "| --- | --- | --- |"
-        for title, work in rows:
-            taken, counted = timed(work, repeats)
-            yield f"| {title} | {taken:,.1f} | {counted:,} |"
-        taken, counted = timed(count(), 1)
-        yield f"| all of it | {taken:,.0f} | {counted:,} |"
-
-
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "what", nargs="*", default=["sizes", "appends", "scale"], metavar="sizes|appends|scale"
-    )
+    parser.add_argument("what", nargs="*", default=["sizes", "appends"], metavar="sizes|appends")
     parser.add_argument("--capture", type=Path, default=CAPTURES[0].path)
-    parser.add_argument("--events", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=measure.MIN_ROUNDS)
     parser.add_argument("--appends", type=int, default=50_000)
     parser.add_argument("--pace", type=int, default=20_000)
@@ -225,9 +151,6 @@ def main() -> None:
             print("", *sizes(given.capture), sep="\n", flush=True)
         if "appends" in given.what:
             print("", *appends(given.rounds, given.appends, given.pace), sep="\n", flush=True)
-        for events in given.events if "scale" in given.what else ():
-            make_large(FOLDER / "scale", lines_of(given.capture), events)
-            print("", *scale(FOLDER / "scale", given.rounds), sep="\n", flush=True)
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
 

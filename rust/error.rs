@@ -119,6 +119,14 @@ pub enum Error {
         /// One sentence each.
         problems: Vec<String>,
     },
+    /// An event with a given id is in the log, or in the batch, and it is another one. Policy: give it an id of its own.
+    #[error("the event id {event_id:?} {}", taken_note(*.seq))]
+    Duplicate {
+        /// The id.
+        event_id: String,
+        /// Where it is; `None` where it stands in the refused batch twice.
+        seq: Option<u64>,
+    },
     /// Aggregates are not where the caller thought. Policy: load, decide again, append again.
     #[error("{}", conflicts_note(conflicts))]
     Conflict {
@@ -199,6 +207,13 @@ fn committed_note(committed: Option<&Committed>) -> String {
     committed.map_or_else(String::new, |event| {
         format!(" (event {} at seq {} is committed, its durability unknown)", event.event_id, event.seq)
     })
+}
+
+fn taken_note(seq: Option<u64>) -> String {
+    seq.map_or_else(
+        || "stands in the batch twice".to_owned(),
+        |seq| format!("is taken, by another event at position {seq}"),
+    )
 }
 
 fn conflicts_note(conflicts: &[Conflict]) -> String {

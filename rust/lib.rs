@@ -16,6 +16,7 @@ pub mod excerpt;
 pub mod format;
 pub mod heads;
 pub mod histogram;
+pub mod json;
 pub mod log;
 pub mod map;
 pub mod place;

@@ -61,6 +61,8 @@ pub enum Bug {
     TailEndBelieved,
     /// `blocks-passed-over`: a query passes the block that it begins in.
     BlocksPassedOver,
+    /// `ids-forgotten`: an opening forgets which ids callers gave.
+    IdsForgotten,
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
     /// GIL (R12; `test_gil_stress.py`).
     GilLockOrder,
@@ -115,6 +117,7 @@ impl Bug {
             Self::ClosingIndexOfAnyTime => "closing-index-of-any-time",
             Self::TailEndBelieved => "tail-end-believed",
             Self::BlocksPassedOver => "blocks-passed-over",
+            Self::IdsForgotten => "ids-forgotten",
             Self::GilLockOrder => "gil-lock-order",
             Self::RelaxedCommit => "relaxed-commit",
             Self::RelaxedRead => "relaxed-read",

@@ -19,7 +19,7 @@ pub use query::{Direction, Query, TimeOf};
 
 use crate::{
     error::{Error, Result},
-    format::{Fixed, Names, RecordFault, RecordView},
+    format::{Fixed, MAX_DICTIONARY_TEXT_BYTES, Names, RecordFault, RecordView},
     heads::Head,
     shelf::Shelf,
 };
@@ -44,6 +44,13 @@ impl StoredEvent {
     /// None for events that a scan gave out: it decoded each once.
     pub fn view(&self) -> std::result::Result<RecordView<'_>, RecordFault> {
         RecordView::parse(&self.bytes, self.fixed, &self.names)
+    }
+
+    /// At most so much memory it holds, beside what `other` does: a dictionary they share counts once.
+    fn bytes_held(&self, other: Option<&Self>) -> usize {
+        let is_shared = other.is_some_and(|other| Arc::ptr_eq(&self.names, &other.names));
+        let names = if is_shared { 0 } else { self.names.count() * MAX_DICTIONARY_TEXT_BYTES };
+        size_of::<Self>() + self.bytes.len() + names
     }
 }
 

@@ -5,14 +5,15 @@ Threads: every method may be called from any thread. Whatever can touch the disk
 method; where nothing is said, the call writes nothing. Any call on a closed handle raises LogClosedError.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import Field
+from datetime import datetime
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 
-from typing_extensions import disjoint_base
+from typing_extensions import disjoint_base, override
 
 from aresbus.evidence import TreeHead
 from aresbus.reports import Excerpt, LogStats, Loss, RecoveryReport, RepairReport, Unread, VerifyResult
@@ -57,7 +58,23 @@ class Receipt:
         """Position of the event in its aggregate, from 0; ``None`` without aggregate."""
     @property
     def duplicate(self) -> bool:
-        """The event was already in the log. Always False until idempotency is built (README)."""
+        """The event was in the log before, under the id that was given: nothing was appended, and this is its receipt."""
+
+@final
+class Published(Coroutine[Any, Any, str]):
+    """The outcome of a publish that has nothing to wait for; awaiting gives the event's id. Awaited once, as any coroutine."""
+
+    def __new__(cls, event: Event) -> Self: ...
+    @override
+    def __await__(self) -> Generator[Any, Any, str]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> None: ...
+    @override
+    def send(self, value: Any, /) -> None: ...
+    @override
+    def throw(self, kind: Any, value: Any = None, trace: Any = None, /) -> Any: ...
+    @override
+    def close(self) -> None: ...
 
 @disjoint_base
 class Event:
@@ -231,8 +248,10 @@ class Log:
     ) -> Receipt:
         """Append one event; its data is encoded as orjson would write it.
 
-        Committed on return (survives the death of this process); under ``group`` and ``always`` also durable. Raises
-        EncodeError, LimitError, VersionConflictError, DiskFullError, LogPoisonedError (``committed``), LogClosedError.
+        Committed on return (survives the death of this process); under ``group`` and ``always`` also durable. With an
+        ``event_id`` that one of the newest 65,536 events has, nothing is appended: the same bytes, type and aggregate give
+        the first receipt again (``duplicate``), before any version is checked; anything else raises DuplicateEventError.
+        Raises EncodeError, LimitError, VersionConflictError, DiskFullError, LogPoisonedError (``committed``), LogClosedError.
         """
     def append_bytes(
         self,
@@ -287,8 +306,11 @@ class Log:
         expected_version: Expected | int,
         schema_valid: bool | None,
         speaks_for: ContextVar[Any] | None = None,
-    ) -> Event:
-        """The bus's append: commits, waits for no sync; the live event's ``data`` is that given if it is exact JSON."""
+    ) -> Event | Receipt:
+        """The bus's append: commits, waits for no sync; the live event's ``data`` is that given if it is exact JSON.
+
+        A Receipt where the event was appended before, see ``append``.
+        """
     def read(
         self,
         after: int | None = None,
@@ -451,13 +473,15 @@ class Salvage:
 def install(
     *,
     event_types: dict[str, Any],
-    make_metadata: Callable[[Event], Any],
+    metadata_class: type[Any],
+    epoch: datetime,
+    version_tag: str,
+    default_version: str,
     to_dict: Callable[[Event], dict[str, Any]],
     from_dict: Callable[[type[Event], Mapping[str, Any]], Event],
-    default_metadata: Callable[[], Any],
     pending: Any,
 ) -> None:
-    """Hand the engine what Python owns: the registry of types, kept by reference, and how metadata and dicts are made."""
+    """Hand the engine what Python owns: the registry of types, kept by reference, what metadata is, and how dicts are made."""
 
 def _forget_after_fork() -> None: ...
 def _restore_event(cls: type[Event], facts: dict[str, Any] | None, /) -> Event: ...

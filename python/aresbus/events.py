@@ -235,25 +235,6 @@ def _decimal_text(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-def _metadata_of_record(event: Event) -> EventMetadata:
-    """The metadata of an event that comes from the log; called by the engine at the first touch."""
-    spoken_of = event.event_time_ns
-    tags = event.tags
-    return EventMetadata(
-        event_id=event.event_id,
-        version=tags.pop(VERSION_TAG, DEFAULT_VERSION),
-        schema_version=event.schema_version,
-        timestamp=datetime_of_ns((event.ts_ns or 0) if spoken_of is None else spoken_of),
-        source=event.source,
-        correlation_id=event.correlation_id,
-        causation_id=event.causation_id,
-        aggregate_id=event.aggregate_id,
-        sequence_number=event.seq or 0,
-        status=event._status(),  # noqa: SLF001 - the engine keeps it for metadata not made yet
-        tags=tags,
-    )
-
-
 def _event_to_dict(event: Event) -> dict[str, Any]:
     metadata: EventMetadata = event.metadata
     named = {one.name: getattr(metadata, one.name) for one in dataclasses.fields(metadata)}
@@ -334,9 +315,11 @@ class _EventShape:
 Event.__dataclass_fields__ = _EventShape.__dataclass_fields__
 _core.install(
     event_types=_event_types,
-    make_metadata=_metadata_of_record,
+    metadata_class=EventMetadata,
+    epoch=EPOCH,
+    version_tag=VERSION_TAG,
+    default_version=DEFAULT_VERSION,
     to_dict=_event_to_dict,
     from_dict=_event_from_dict,
-    default_metadata=EventMetadata,
     pending=EventStatus.PENDING,
 )

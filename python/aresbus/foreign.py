@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from aresbus._core import Event, Expected, Log
+from aresbus._core import Event, Expected, Log, Receipt
 from aresbus.clock import Clock
 from aresbus.correlation import inherit
 from aresbus.delivery import Delivery
@@ -87,6 +87,8 @@ class ForeignStore:
             Expected.ANY,
             is_valid,
         )
+        if isinstance(live, Receipt):  # the store and the log had it already: it was delivered
+            return metadata.event_id
         live.metadata = metadata
         self._delivery.frontier.hold(live)
         self._counters.events_published += 1

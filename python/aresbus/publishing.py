@@ -1,6 +1,6 @@
-"""What `publish` returns: a finished coroutine in the normal case, and how it waits where it must.
+"""What `publish` returns where it has to wait or to raise; in the normal case it is the engine's finished `Published`.
 
-Owns the awaitable, the pause that a tight publish loop makes for others, and the shared wait for the disk. The append
+Owns that awaitable, the pause that a tight publish loop makes for others, and the shared wait for the disk. The append
 itself happened before. Invariants: of any 256 publications awaited in a row on one loop one suspends; a wait for
 the disk suspends the task, never the loop; a publication is awaited once, as any coroutine.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import GeneratorType, TracebackType
 from typing import Any, cast
 
-from aresbus._core import Event, Log
+from aresbus._core import Event, Log, Receipt
 from aresbus._typing import override
 from aresbus.errors import StorageError
 
@@ -43,7 +43,7 @@ class Publication(Coroutine[Any, Any, str]):
 
     def __init__(
         self,
-        event: Event | None,
+        event: Event | Receipt | None,
         error: BaseException | None = None,
         later: Callable[[], Coroutine[Any, Any, str]] | None = None,
     ) -> None:
@@ -122,7 +122,7 @@ class Settler:
             weakref.WeakKeyDictionary()
         )
 
-    async def settled(self, log: Log, event: Event) -> str:
+    async def settled(self, log: Log, event: Event | Receipt) -> str:
         """The event's id once it is durable. Raises StorageError that says the event is committed."""
         seq, event_id = event.seq or 0, event.event_id
         queue = self._queues.setdefault(asyncio.get_running_loop(), _Queue())

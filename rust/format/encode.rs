@@ -190,6 +190,7 @@ pub struct RecordPlan<'a> {
     source: u32,
     schema_version: u32,
     bytes: usize,
+    is_named: bool,
 }
 
 impl<'a> RecordPlan<'a> {
@@ -207,9 +208,22 @@ impl<'a> RecordPlan<'a> {
             source: if event.source.is_empty() { INLINE } else { number_of(event.source) },
             schema_version: event.schema_version.map_or(INLINE, number_of),
             bytes: 0,
+            is_named: true,
         };
         plan.bytes = plan.measure(number_of);
         plan
+    }
+
+    /// The event as it was given.
+    #[must_use]
+    pub fn event(&self) -> &NewEvent<'a> {
+        &self.event
+    }
+
+    /// Whether each of its texts has a number; one without may stand inline for good.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.is_named
     }
 
     /// Size of the record, padding included.
@@ -218,29 +232,32 @@ impl<'a> RecordPlan<'a> {
         self.bytes
     }
 
-    fn measure(&self, number_of: &impl Fn(&str) -> u32) -> usize {
-        let event = &self.event;
+    fn measure(&mut self, number_of: &impl Fn(&str) -> u32) -> usize {
+        let event = self.event;
         let mut bytes = RECORD_FIXED_BYTES + event.payload.len();
         if self.event_type == INLINE {
             bytes += 2 + event.event_type.len();
+            self.is_named = false;
         }
         bytes += self.ids.iter().flatten().map(IdView::encoded_bytes).sum::<usize>();
+        let mut name = |number: u32, text: &str| {
+            self.is_named &= number != INLINE;
+            name_bytes(number, text)
+        };
         if !event.source.is_empty() {
-            bytes += name_bytes(self.source, event.source);
+            bytes += name(self.source, event.source);
         }
         if let Some(version) = event.schema_version {
-            bytes += name_bytes(self.schema_version, version);
+            bytes += name(self.schema_version, version);
         }
         if event.event_time_ns.is_some() {
             bytes += 8;
         }
         if !event.tags.is_empty() {
             bytes += 2;
-            bytes += event
-                .tags
-                .iter()
-                .map(|(key, value)| name_bytes(number_of(key), key) + 2 + value.len())
-                .sum::<usize>();
+            for (key, value) in event.tags {
+                bytes += name(number_of(key), key) + 2 + value.len();
+            }
         }
         bytes.next_multiple_of(RECORD_ALIGN)
     }

@@ -3,8 +3,10 @@
 //! Owns opening and the choice between its two roles, and says of each call what it promises. All work is done by the
 //! modules below. A handle may be used from any thread; dropping it closes it.
 
+mod append;
 mod evidence;
 mod reader;
+mod recent;
 mod snapshots;
 mod stats;
 mod wait;
@@ -16,18 +18,20 @@ use std::{
 
 use evidence::Grown;
 use reader::Reader;
+pub use recent::RECENT_EVENTS;
+use recent::Recent;
 pub use stats::{SegmentStats, Stats};
 
 pub use crate::tail::Appended;
 use crate::{
     clock::Clock,
-    config::{Durability, Expected, Keeper, Mode, Options, Patience},
-    error::{Committed, Error, Result},
-    format::{NewEvent, meta::Mark},
+    config::{Durability, Keeper, Mode, Options},
+    error::{Error, Result},
+    format::meta::Mark,
     heads::Head,
     place::Place,
     recovery::{Recovery, check_filesystem, open_for_writing},
-    scan::{Direction, Query, Scan, fetch},
+    scan::{Direction, Query, Scan},
     shelf::Shelf,
     tail::{CommittedPosition, Tail},
     threads::Mutex,
@@ -56,6 +60,8 @@ pub struct Log {
     snapshots: snapshots::Snapshots,
     /// The tree over its events, as far as this handle has hashed it.
     grown: Mutex<Grown>,
+    /// The ids that a retry may bring again.
+    recent: Recent,
 }
 
 enum Role {
@@ -101,7 +107,8 @@ impl Log {
 
     fn of(role: Role, place: Place, options: Options, id: [u8; 16], recovery: Recovery) -> Self {
         let grown = Mutex::new(Grown::new());
-        Self { role, place, options, id, recovery, snapshots: snapshots::Snapshots::default(), grown }
+        let (snapshots, recent) = (snapshots::Snapshots::default(), Recent::default());
+        Self { role, place, options, id, recovery, snapshots, grown, recent }
     }
 
     fn tail(&self) -> Result<&Arc<Tail>> {
@@ -120,58 +127,6 @@ impl Log {
 
     fn refuse_if_closed(&self) -> Result<()> {
         if self.is_closed() { Err(Error::Closed { path: self.place.path.clone() }) } else { Ok(()) }
-    }
-
-    /// Appends one event. Committed on return: it survives the death of this process, not yet a power loss; see
-    /// [`Log::settle`].
-    ///
-    /// # Errors
-    /// [`Error::Limit`], [`Error::Conflict`], [`Error::DiskFull`], [`Error::Poisoned`], [`Error::Closed`],
-    /// [`Error::ReadOnly`]; [`Error::WouldBlock`] only where `patience` says so. None of them leaves anything behind.
-    pub fn append(&self, event: &NewEvent<'_>, patience: Patience) -> Result<Appended> {
-        self.tail()?.append(event, patience).map_err(|error| self.name_conflicts(error, patience))
-    }
-
-    /// Appends all events or none, in one record group that readers see as a whole. Durability as [`Log::append`].
-    ///
-    /// # Errors
-    /// As [`Log::append`]; [`Error::Limit`] also where the batch does not fit one segment.
-    pub fn append_many(&self, events: &[NewEvent<'_>], patience: Patience) -> Result<Vec<Appended>> {
-        self.append_checked(events, &[], patience)
-    }
-
-    /// As [`Log::append_many`], if the aggregates of `expected`, whether or not the batch writes them, are where it says
-    /// before the first event. An event's own expectation is held against what the events before it leave.
-    ///
-    /// # Errors
-    /// As [`Log::append_many`]; [`Error::Conflict`] names every check that fails.
-    pub fn append_checked(
-        &self,
-        events: &[NewEvent<'_>],
-        expected: &[(&str, Expected)],
-        patience: Patience,
-    ) -> Result<Vec<Appended>> {
-        let appended = self.tail()?.append_many(events, expected, patience);
-        appended.map_err(|error| self.name_conflicts(error, patience))
-    }
-
-    /// Adds the types of the conflicting events, so that a retry needs no second read; under group and always those events
-    /// are durable by then (R15). Outside every lock.
-    fn name_conflicts(&self, error: Error, patience: Patience) -> Error {
-        let Error::Conflict { mut conflicts } = error else { return error };
-        if patience == Patience::Try {
-            return Error::WouldBlock;
-        }
-        if let Some(newest) = conflicts.iter().filter_map(|conflict| conflict.seq).max()
-            && let Err(error) = self.tail().and_then(|tail| tail.settle_cited(newest))
-        {
-            return error;
-        }
-        for conflict in &mut conflicts {
-            let found = conflict.seq.and_then(|seq| fetch(self.shelf(), seq).ok());
-            conflict.event_type = found.and_then(|event| Some(event.view().ok()?.event_type.to_owned()));
-        }
-        Error::Conflict { conflicts }
     }
 
     /// Whether an append in this mode has to be settled before its call returns.
@@ -372,18 +327,4 @@ impl Drop for Log {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::io(path, "find", error))
-}
-
-impl Error {
-    /// The same, of a call that had committed `appended` before it failed.
-    #[must_use]
-    pub fn after_commit(self, appended: &Appended) -> Self {
-        match self {
-            Self::Poisoned { reason, .. } => Self::Poisoned {
-                reason,
-                committed: Some(Committed { seq: appended.seq, event_id: appended.event_id.to_string() }),
-            },
-            other => other,
-        }
-    }
 }

@@ -97,14 +97,19 @@ impl Place {
             move |error| Error::io(path, action, error)
         };
         let file = self.vfs.open(&path, true).map_err(failed("open"))?;
+        let order = self.doubtful_copy_first(&*file);
+        let [first, second] = order.map(|copy| copy * PAGE_BYTES as u64);
         // Nothing wears out that a log wrote itself: a number at its end was forged.
-        meta.generation = meta
-            .generation
-            .checked_add(1)
-            .ok_or_else(|| Error::corrupt(&path, 48, "its generation leaves no higher one"))?;
+        let next = |generation: u64| {
+            let next = generation.checked_add(1);
+            next.ok_or_else(|| Error::corrupt(&path, 48, "its generation leaves no higher one"))
+        };
+        meta.generation = next(meta.generation)?;
+        if meta.generation % 2 != order[0] {
+            meta.generation = next(meta.generation)?;
+        }
         let copy = meta.encode();
         // ORDER: the second copy is touched only once the first is durable, so that one is whole at any moment.
-        let [first, second] = self.doubtful_copy_first(&*file);
         let write = |offset| {
             file.write_at(offset, &copy).map_err(failed("write"))?;
             file.sync_data().map_err(failed("sync"))
@@ -116,14 +121,20 @@ impl Place {
         })
     }
 
-    /// Offsets of the copies, in the order in which they may be written: first one that is not whole, or that is newer than
-    /// the other, for then the sync behind it failed or never came.
+    /// Which copy is written first, and which then: first the one that the disk may not have. That is one that is not whole;
+    /// or that is newer than the other, for then the sync behind it failed or never came; or, of two of one generation, the one
+    /// that was written last, since a writer that is killed before its sync leaves it in the cache alone. A generation is odd
+    /// where the second copy was written first.
     fn doubtful_copy_first(&self, file: &dyn File) -> [u64; 2] {
-        let copies = [0, PAGE_BYTES as u64];
-        match copies.map(|offset| self.read_meta_copy(file, offset).ok().map(|meta| meta.generation)) {
-            [Some(_), None] => [copies[1], copies[0]],
-            [Some(first), Some(second)] if second > first => [copies[1], copies[0]],
-            _ => copies,
-        }
+        let [first, second] = [0, 1].map(|copy| {
+            let copy = self.read_meta_copy(file, copy * PAGE_BYTES as u64);
+            copy.ok().map(|meta| meta.generation)
+        });
+        let is_second = match (first, second) {
+            (Some(first), Some(second)) if first == second => first % 2 == 0,
+            (Some(first), Some(second)) => second > first,
+            (first, _) => first.is_some(),
+        };
+        if is_second { [1, 0] } else { [0, 1] }
     }
 }

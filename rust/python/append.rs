@@ -32,9 +32,8 @@ impl PyLog {
         arguments: &Arguments<'_>,
         durability: Option<Durability>,
     ) -> PyResult<PyReceipt> {
-        let encoded = encode::encode(data, self.non_finite, false)?;
-        let bytes = encoded.bytes.as_bytes();
-        let payload = Payload { bytes, codec: Codec::Json, lossy: encoded.lossy };
+        let encoded = encode::encode(data, self.non_finite)?;
+        let payload = Payload::of(&encoded);
         self.append_payload(data.py(), payload, arguments, durability)
     }
 
@@ -51,24 +50,26 @@ impl PyLog {
         Ok(PyReceipt::from(&appended))
     }
 
-    /// Encodes, commits, and returns the live event.
+    /// Encodes, commits, and returns the live event; of a retry the first one's receipt, for that was delivered.
     pub(super) fn publish_data<'py>(
         &self,
         data: &Bound<'py, PyAny>,
         event_type: &Bound<'py, PyAny>,
         arguments: Arguments<'py>,
-    ) -> PyResult<PyEvent> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = data.py();
-        let encoded = encode::encode(data, self.non_finite, true)?;
-        let payload = Payload { bytes: encoded.bytes.as_bytes(), codec: Codec::Json, lossy: encoded.lossy };
-        let appended = self.commit(py, payload, &arguments)?;
+        let encoded = encode::encode(data, self.non_finite)?;
+        let raw = encoded.to_py(py);
+        let appended = self.commit(py, Payload::of(&encoded), &arguments)?;
+        if appended.is_duplicate {
+            return Ok(Bound::new(py, PyReceipt::from(&appended))?.into_any());
+        }
         let is_plain_text = event_type.is_exact_instance_of::<PyString>();
         let live = || {
             let known = if is_plain_text { registered(&arguments.event_type)? } else { event_type.clone() };
-            let data = encoded.exact.then(|| data.clone().unbind());
-
-            let origin = Origin::published(&appended, arguments, encoded.bytes, Codec::Json, encoded.lossy)?;
-            Ok(PyEvent::live(origin, Some(known.unbind()), data))
+            let data = encoded.is_exact().then(|| data.clone().unbind());
+            let origin = Origin::published(&appended, arguments, raw, Codec::Json, encoded.is_lossy())?;
+            Ok(Bound::new(py, PyEvent::live(origin, Some(known.unbind()), data))?.into_any())
         };
         live().map_err(|error| told(py, error, &appended))
     }

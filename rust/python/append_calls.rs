@@ -9,7 +9,6 @@ use super::{
     arguments::{Arguments, DurabilityChoice, EventTime, Payload, Source, Tags, Text},
     batch::{self, Terms},
     capi::value_in_context,
-    event::PyEvent,
     expected::{ExpectedVersion, ExpectedVersions},
     inherit::inherit,
     log::PyLog,
@@ -136,8 +135,8 @@ impl PyLog {
         batch::append(self, events, &Terms { defaults, expected, durability: durability.0 })
     }
 
-    /// The bus's append: commits without waiting for durability and returns the live event. `speaks_for` is the context
-    /// variable that holds what the event inherits its ids from.
+    /// The bus's append: commits without waiting for durability and returns the live event, or the receipt of the first where
+    /// this is a retry. `speaks_for` is the context variable that holds what the event inherits its ids from.
     #[pyo3(signature = (
         event_type, data, source, correlation_id, causation_id, aggregate_id, tags, event_id, event_time_ns,
         schema_version, expected_version, schema_valid, speaks_for = None
@@ -158,7 +157,7 @@ impl PyLog {
         expected_version: ExpectedVersion,
         schema_valid: Option<bool>,
         speaks_for: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<PyEvent> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (correlation_id, causation_id) = match speaks_for.map(value_in_context).transpose()?.flatten() {
             Some(handled) => inherit(&handled, correlation_id, causation_id)?,
             None => (correlation_id, causation_id),

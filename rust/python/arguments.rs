@@ -11,6 +11,7 @@ use pyo3::{
 };
 
 use super::{
+    encode::Encoded,
     error::{config_error, encode_error},
     expected::ExpectedVersion,
 };
@@ -44,6 +45,13 @@ pub struct Payload<'a> {
     pub bytes: &'a [u8],
     pub codec: Codec,
     pub lossy: bool,
+}
+
+impl<'a> Payload<'a> {
+    /// Data that we encoded.
+    pub fn of(encoded: &'a Encoded<'_>) -> Self {
+        Self { bytes: encoded.as_bytes(), codec: Codec::Json, lossy: encoded.is_lossy() }
+    }
 }
 
 impl Arguments<'_> {

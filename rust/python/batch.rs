@@ -16,7 +16,7 @@ use super::{
     log::PyLog,
     receipt::PyReceipt,
 };
-use crate::{config::Durability, format::Codec};
+use crate::config::Durability;
 
 /// One event of a batch, ready but for borrowing.
 struct Draft<'py> {
@@ -37,11 +37,10 @@ pub fn append<'py>(log: &PyLog, events: &Bound<'py, PyAny>, terms: &Terms<'py>) 
     let expected = terms.expected.borrow()?;
     let drafts = drafts(events, &terms.defaults, log.non_finite)?;
     let tags = drafts.iter().map(|draft| draft.arguments.tags.borrow()).collect::<PyResult<Vec<_>>>()?;
-    let new_events = drafts.iter().zip(&tags).map(|(draft, tags)| {
-        let bytes = draft.encoded.bytes.as_bytes();
-        let payload = Payload { bytes, codec: Codec::Json, lossy: draft.encoded.lossy };
-        draft.arguments.new_event(payload, tags)
-    });
+    let new_events = drafts
+        .iter()
+        .zip(&tags)
+        .map(|(draft, tags)| draft.arguments.new_event(Payload::of(&draft.encoded), tags));
     let new_events = new_events.collect::<PyResult<Vec<_>>>()?;
     log.append_batch(events.py(), &new_events, &expected, terms.durability)
 }
@@ -80,7 +79,7 @@ fn draft<'py>(
         let kind = event.get_type().name()?;
         return Err(PyTypeError::new_err(format!("an event of a batch is a pair or a mapping, not {kind}")));
     };
-    Ok(Draft { arguments, encoded: encode::encode(&data, non_finite, false)? })
+    Ok(Draft { arguments, encoded: encode::encode(&data, non_finite)? })
 }
 
 fn from_mapping<'py>(

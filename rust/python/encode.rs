@@ -1,8 +1,11 @@
-//! From Python data to stored JSON and back, through orjson's own functions.
+//! From Python data to stored JSON and back.
 //!
-//! Owns the call, its options, and what is said about the result: whether the data held only exact JSON types,
-//! and whether a number was lost. Refuses to write anything itself. Invariant (R11): what comes out is bytes;
-//! no Python code has to run between here and the append.
+//! Exact JSON is written by our own walk ([`capi::write_json`]); everything else goes through orjson, whose output the
+//! walk's is byte for byte. Owns that choice, orjson's options, and what is said about the result: whether the data held
+//! only exact JSON types, and whether a number was lost. Invariant (R11): what comes out is bytes; no Python code
+//! has to run between here and the append.
+
+use std::cell::Cell;
 
 use pyo3::{
     exceptions::PyTypeError,
@@ -11,10 +14,15 @@ use pyo3::{
     types::{PyBytes, PyType},
 };
 
-use super::{
-    error::encode_error,
-    walk::{self, Sight},
-};
+use super::{capi, error::encode_error, walk};
+use crate::json::JsonText;
+
+/// A thread keeps the memory of its last text, up to this size.
+const KEPT_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SPARE: Cell<JsonText> = Cell::default();
+}
 
 /// What happens to NaN and infinities, which JSON does not have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,12 +34,48 @@ pub enum NonFinite {
 }
 
 /// Data in its stored form.
-pub struct Encoded<'py> {
-    pub bytes: Bound<'py, PyBytes>,
-    /// A NaN or an infinity became null.
-    pub lossy: bool,
-    /// Decoding the bytes would give an equal object of the same types.
-    pub exact: bool,
+pub enum Encoded<'py> {
+    /// Decoding it would give an equal object of the same types.
+    Exact(JsonText),
+    /// What orjson wrote.
+    Foreign {
+        json: Bound<'py, PyBytes>,
+        /// A NaN or an infinity became null.
+        lossy: bool,
+    },
+}
+
+impl<'py> Encoded<'py> {
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Exact(json) => json.as_bytes(),
+            Self::Foreign { json, .. } => json.as_bytes(),
+        }
+    }
+
+    pub fn is_lossy(&self) -> bool {
+        matches!(self, Self::Foreign { lossy: true, .. })
+    }
+
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Self::Exact(_))
+    }
+
+    /// The same as an object of Python.
+    pub fn to_py(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match self {
+            Self::Exact(json) => PyBytes::new(py, json.as_bytes()),
+            Self::Foreign { json, .. } => json.clone(),
+        }
+    }
+}
+
+impl Drop for Encoded<'_> {
+    fn drop(&mut self) {
+        if let Self::Exact(json) = self {
+            put_by(std::mem::take(json));
+        }
+    }
 }
 
 /// orjson's functions, fetched once.
@@ -84,28 +128,28 @@ pub fn dumps<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     Ok(written.cast_into()?)
 }
 
-/// Encodes `data`. Without `judge_exactness`, `exact` is not to be relied on: the walk is left out where nothing
-/// can have been lost.
-pub fn encode<'py>(
-    data: &Bound<'py, PyAny>,
-    non_finite: NonFinite,
-    judge_exactness: bool,
-) -> PyResult<Encoded<'py>> {
-    let bytes = dumps(data).map_err(|error| explain(data, error))?;
+/// Encodes `data`; runs no Python code where it is exact JSON.
+pub fn encode<'py>(data: &Bound<'py, PyAny>, non_finite: NonFinite) -> PyResult<Encoded<'py>> {
+    // Taken out, not borrowed: an append from inside an append finds none and makes its own.
+    let mut json = SPARE.try_with(Cell::take).unwrap_or_default();
+    if capi::write_json(data, &mut json) {
+        return Ok(Encoded::Exact(json));
+    }
+    put_by(json);
+    let json = dumps(data).map_err(|error| explain(data, error))?;
     // A non-finite float always leaves a null behind, so text without one needs no look at the data.
-    let may_be_lossy = has_null(bytes.as_bytes());
-    let sight = if judge_exactness || may_be_lossy { walk::look(data) } else { Sight::Foreign };
-    let lost = match sight {
-        Sight::Exact => None,
-        _ if !may_be_lossy => None,
-        Sight::NonFinite | Sight::Foreign => walk::find_non_finite(data)?,
-    };
+    let lost = if has_null(json.as_bytes()) { walk::find_non_finite(data)? } else { None };
     match lost {
         Some(path) if non_finite == NonFinite::Refuse => {
             Err(encode_error(data.py(), &path, "NaN and infinities have no JSON form"))
         }
-        lost => Ok(Encoded { bytes, lossy: lost.is_some(), exact: matches!(sight, Sight::Exact) }),
+        lost => Ok(Encoded::Foreign { json, lossy: lost.is_some() }),
     }
+}
+
+/// For the thread's next text. A thread that ends has nothing to keep it in.
+fn put_by(json: JsonText) {
+    let _kept = SPARE.try_with(|spare| spare.set(json.emptied(KEPT_BYTES)));
 }
 
 fn has_null(json: &[u8]) -> bool {

@@ -65,6 +65,9 @@ fn build(py: Python<'_>, error: Error) -> PyResult<PyErr> {
             let first = all.first().map_or_else(|| Ok(PyDict::new(py)), PyDictMethods::copy)?;
             Draft { class: "VersionConflictError", fields: first }.with("conflicts", all)?
         }
+        Error::Duplicate { event_id, seq } => {
+            Draft::new(py, "DuplicateEventError").with("event_id", event_id)?.with("seq", seq)?
+        }
         Error::Truncated { first_seq } => Draft::new(py, "TruncatedError").with("first_seq", first_seq)?,
         Error::ReadOnly { path } => Draft::refused(py, Errno::BADF, &path)?,
         Error::UnsupportedFilesystem { path, .. } => Draft::refused(py, Errno::OPNOTSUPP, &path)?,

@@ -47,7 +47,7 @@ impl PyEvent {
     ) -> PyResult<Self> {
         let metadata = match metadata {
             Some(given) => given,
-            None => hooks(py)?.default_metadata.call0(py)?,
+            None => hooks(py)?.metadata_class.call0(py)?,
         };
         let fields = Fields {
             event_type: Some(event_type),
@@ -102,7 +102,7 @@ impl PyEvent {
     /// The stored payload bytes; `None` for an event that was never stored.
     #[getter]
     fn raw<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.origin.get().map(|origin| origin.raw(py)).transpose()
+        Ok(self.origin.get().map(|origin| origin.payload(py)).transpose()?.map(|(raw, _)| raw))
     }
 
     /// Position in the log; `None` until stored.

@@ -12,6 +12,7 @@ use super::{
     encode,
     event::PyEvent,
     hooks::hooks,
+    metadata,
     origin::{Origin, Place},
     presented::Presented,
 };
@@ -114,8 +115,8 @@ pub fn data<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
         return Ok(known);
     }
     let Some(origin) = this.origin() else { return Ok(py.None().into_bound(py)) };
-    let raw = origin.raw(py)?;
-    let made = match origin.place()?.codec {
+    let (raw, codec) = origin.payload(py)?;
+    let made = match codec {
         Codec::Json | Codec::JsonGiven => encode::decode(&raw)?,
         Codec::Bytes => raw.into_any(),
     };
@@ -128,7 +129,8 @@ pub fn metadata<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>>
     if let Some(known) = this.known(py, |fields| &mut fields.metadata) {
         return Ok(known);
     }
-    let made = hooks(py)?.make_metadata.bind(py).call1((event,))?;
+    let Some(origin) = this.origin() else { return Ok(py.None().into_bound(py)) };
+    let made = metadata::of_record(event, origin)?;
     Ok(this.fill(|fields| &mut fields.metadata, &made))
 }
 

@@ -5,15 +5,25 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
+use pyo3::{
+    exceptions::PyRuntimeError,
+    prelude::*,
+    types::{PyDict, PyString, PyType},
+};
 
 /// The hooks, by the names `install` gives them.
 pub struct Hooks {
     pub event_types: Py<PyDict>,
-    pub make_metadata: Py<PyAny>,
+    pub metadata_class: Py<PyType>,
+    /// Makes an instance of it without its constructor.
+    pub new_metadata: Py<PyAny>,
+    /// What times count from, as an aware datetime.
+    pub epoch: Py<PyAny>,
+    /// The tag that keeps a metadata version other than the default.
+    pub version_tag: Py<PyString>,
+    pub default_version: Py<PyAny>,
     pub to_dict: Py<PyAny>,
     pub from_dict: Py<PyAny>,
-    pub default_metadata: Py<PyAny>,
     pub pending: Py<PyAny>,
 }
 
@@ -21,21 +31,37 @@ static HOOKS: Mutex<Option<Arc<Hooks>>> = Mutex::new(None);
 
 /// Hand the engine what Python owns. A second call, as a module reload makes it, replaces the first.
 #[pyfunction]
-#[pyo3(signature = (*, event_types, make_metadata, to_dict, from_dict, default_metadata, pending))]
+#[pyo3(signature = (*, event_types, metadata_class, epoch, version_tag, default_version, to_dict, from_dict, pending))]
+#[expect(clippy::too_many_arguments, reason = "one name each, all by keyword")]
 pub fn install(
+    py: Python<'_>,
     event_types: Py<PyDict>,
-    make_metadata: Py<PyAny>,
+    metadata_class: Py<PyType>,
+    epoch: Py<PyAny>,
+    version_tag: Py<PyString>,
+    default_version: Py<PyAny>,
     to_dict: Py<PyAny>,
     from_dict: Py<PyAny>,
-    default_metadata: Py<PyAny>,
     pending: Py<PyAny>,
-) {
-    let hooks = Hooks { event_types, make_metadata, to_dict, from_dict, default_metadata, pending };
+) -> PyResult<()> {
+    let new_metadata = metadata_class.bind(py).getattr("__new__")?.unbind();
+    let hooks = Hooks {
+        event_types,
+        metadata_class,
+        new_metadata,
+        epoch,
+        version_tag,
+        default_version,
+        to_dict,
+        from_dict,
+        pending,
+    };
     let mut slot = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
     let replaced = slot.replace(Arc::new(hooks));
     // ORDER: the lock goes before the old hooks, whose last references may run Python code.
     drop(slot);
     drop(replaced);
+    Ok(())
 }
 
 /// The hooks. Where nobody has imported `aresbus.events` yet, as in a process that unpickles its first event, it is

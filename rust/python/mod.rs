@@ -2,15 +2,15 @@
 //!
 //! What is where, along the way of one event:
 //! * `arguments`, `expected`, `payload`, `batch`: from Python's arguments to the engine's borrowed event;
-//! * `encode`, `walk`: data to JSON through orjson, and what was lost on the way;
+//! * `encode`, `walk`: data to JSON, and what was lost on the way;
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
 //!   has from another, waiting;
-//! * `receipt`: what an append returns;
+//! * `receipt`, `published`: what an append returns, and what awaiting a publish gives;
 //! * `read_calls`, `query`, `iterator`: reading; `evidence`: heads, proofs, verification; `files`: whole logs as files;
-//! * `origin`, `fields`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
+//! * `origin`, `fields`, `metadata`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
 //!   and how it travels;
 //! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
-//! * `capi`: which interpreter is this, what a context variable holds.
+//! * `capi`: which interpreter is this, what a context variable holds, the JSON of a value where it lies.
 //!
 //! Invariants: never wait for the engine with the GIL held, never take the GIL under one of its locks (R12); all
 //! encoding is over before the engine is called (R11); everything given to Python owns its bytes (R21).
@@ -34,11 +34,13 @@ mod hooks;
 mod inherit;
 mod iterator;
 mod log;
+mod metadata;
 mod opening;
 mod origin;
 mod payload;
 mod pickle;
 mod presented;
+mod published;
 mod query;
 mod read_calls;
 mod receipt;
@@ -76,6 +78,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<expected::PyExpected>()?;
     module.add_class::<receipt::PyReceipt>()?;
     module.add_class::<event::PyEvent>()?;
+    module.add_class::<published::PyPublished>()?;
     module.add_class::<iterator::PyEventIterator>()?;
     module.add_class::<clock::PyManualClock>()?;
     module.add_class::<histogram::PyHistogram>()?;

@@ -14,7 +14,7 @@ use pyo3::{
     types::{PyBytes, PyDict, PyString},
 };
 
-use super::arguments::Arguments;
+use super::{arguments::Arguments, metadata::Told};
 use crate::{
     format::{Codec, EventId, IdView, RecordView, SchemaCheck},
     log::Appended,
@@ -121,6 +121,14 @@ impl Origin {
         }
     }
 
+    /// The id without Python.
+    pub fn own_event_id(&self) -> PyResult<EventId> {
+        match self {
+            Self::Record(stored) => Ok(view(stored)?.event_id.to_owned()),
+            Self::Facts(facts) => Ok(facts.event_id.clone()),
+        }
+    }
+
     pub fn event_type<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         match self {
             Self::Record(stored) => Ok(PyString::new(py, view(stored)?.event_type)),
@@ -170,6 +178,41 @@ impl Origin {
         }
     }
 
+    /// Everything that metadata wants to know, from one look at the record.
+    pub fn told<'py>(&self, py: Python<'py>) -> PyResult<Told<'py>> {
+        let place = self.place()?;
+        let time_ns = place.event_time_ns.unwrap_or(place.ts_ns);
+        let told = match self {
+            Self::Record(stored) => {
+                let record = view(stored)?;
+                let text = |id: Option<IdView<'_>>| id.map(|id| id_text(py, id));
+                let stated = record.schema_version;
+                Told {
+                    event_id: id_text(py, record.event_id),
+                    schema_version: stated
+                        .map_or_else(|| default_version(py), |stated| PyString::new(py, stated)),
+                    source: PyString::new(py, record.source),
+                    correlation_id: text(record.correlation_id),
+                    causation_id: text(record.causation_id),
+                    aggregate_id: text(record.aggregate_id),
+                    tags: self.tags(py)?,
+                    time_ns,
+                }
+            }
+            Self::Facts(_) => Told {
+                event_id: self.event_id(py)?,
+                schema_version: self.schema_version(py)?,
+                source: self.source(py)?,
+                correlation_id: self.correlation_id(py)?,
+                causation_id: self.causation_id(py)?,
+                aggregate_id: self.aggregate_id(py)?,
+                tags: self.tags(py)?,
+                time_ns,
+            },
+        };
+        Ok(told)
+    }
+
     /// A new dict each time.
     pub fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tags = PyDict::new(py);
@@ -188,11 +231,14 @@ impl Origin {
         Ok(tags)
     }
 
-    /// The stored bytes; a copy where they stand in a record.
-    pub fn raw<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    /// The stored bytes, a copy where they stand in a record, and who wrote them.
+    pub fn payload<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Codec)> {
         match self {
-            Self::Record(stored) => Ok(PyBytes::new(py, view(stored)?.payload)),
-            Self::Facts(facts) => Ok(facts.raw.bind(py).clone()),
+            Self::Record(stored) => {
+                let record = view(stored)?;
+                Ok((PyBytes::new(py, record.payload), record.codec))
+            }
+            Self::Facts(facts) => Ok((facts.raw.bind(py).clone(), facts.place.codec)),
         }
     }
 
@@ -217,7 +263,7 @@ impl Origin {
             causation_id: self.causation_id(py)?.map(Bound::unbind),
             schema_version: Some(self.schema_version(py)?.unbind()),
             tags: self.tags(py)?.items().extract()?,
-            raw: self.raw(py)?.unbind(),
+            raw: self.payload(py)?.0.unbind(),
         })
     }
 }

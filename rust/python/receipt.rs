@@ -28,7 +28,7 @@ impl From<&Appended> for PyReceipt {
             seq: appended.seq,
             event_id: appended.event_id.clone(),
             aggregate_version: appended.aggregate_version,
-            duplicate: false,
+            duplicate: appended.is_duplicate,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Looks through Python data: is it exact JSON, where is a NaN, which value is it that orjson refused?
+//! Looks through Python data: where is a NaN, and which value is it that orjson refused?
 //!
-//! Owns the quick look, which runs no Python code, and the slow searches, which do and are made only once
-//! something is amiss. Refuses to know what is done about it. Invariant: every walk is bounded in depth.
+//! Owns the searches, which run Python code and are made only once something is amiss. Refuses to know what is done
+//! about it. Invariant: every walk is bounded in depth.
 
 use pyo3::{
     prelude::*,
@@ -14,74 +14,12 @@ use super::encode::dumps;
 /// Deeper than orjson goes (254), so that a value it has written is never cut short.
 const MAX_DEPTH: usize = 256;
 
-/// What the quick look saw.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
-    /// Nothing but dict, list, str, int, finite float, bool and None, none of them a subclass.
-    Exact,
-    /// A NaN or an infinity, before anything foreign.
-    NonFinite,
-    /// Something else, or too deep: only a slow look can tell more.
-    Foreign,
-}
-
-/// Looks through `data` without running any Python code.
-pub fn look(data: &Bound<'_, PyAny>) -> Sight {
-    look_below(data, 0)
-}
-
 /// Text, int, bool or None, none of them of a subclass: always exact, never lossy.
 fn is_plain(value: &Bound<'_, PyAny>) -> bool {
     value.is_exact_instance_of::<PyString>()
         || value.is_exact_instance_of::<PyInt>()
         || value.is_exact_instance_of::<PyBool>()
         || value.is_none()
-}
-
-fn look_below(value: &Bound<'_, PyAny>, depth: usize) -> Sight {
-    if is_plain(value) {
-        return Sight::Exact;
-    }
-    if depth == MAX_DEPTH {
-        return Sight::Foreign;
-    }
-    if value.is_exact_instance_of::<PyFloat>() {
-        return match value.cast::<PyFloat>() {
-            Ok(number) if number.value().is_finite() => Sight::Exact,
-            _ => Sight::NonFinite,
-        };
-    }
-    if value.is_exact_instance_of::<PyDict>() {
-        return value.cast::<PyDict>().map_or(Sight::Foreign, |dict| look_into_dict(dict, depth));
-    }
-    if value.is_exact_instance_of::<PyList>() {
-        return value.cast::<PyList>().map_or(Sight::Foreign, |list| look_into_list(list, depth));
-    }
-    Sight::Foreign
-}
-
-fn look_into_dict(dict: &Bound<'_, PyDict>, depth: usize) -> Sight {
-    // The iterator cannot see the dict change: nothing here runs Python code or lets go of the GIL.
-    for (key, value) in dict {
-        if !key.is_exact_instance_of::<PyString>() {
-            return Sight::Foreign;
-        }
-        let sight = look_below(&value, depth + 1);
-        if sight != Sight::Exact {
-            return sight;
-        }
-    }
-    Sight::Exact
-}
-
-fn look_into_list(list: &Bound<'_, PyList>, depth: usize) -> Sight {
-    for value in list {
-        let sight = look_below(&value, depth + 1);
-        if sight != Sight::Exact {
-            return sight;
-        }
-    }
-    Sight::Exact
 }
 
 /// Path of the first NaN or infinity in data that orjson has written; `None` where there is none.

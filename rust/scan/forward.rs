@@ -23,6 +23,9 @@ use crate::{
 
 /// How often a waiting reader looks at the directory for a new segment.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Most bytes of a chain that are kept from the way back: thousands of events, and half of what the cache of unpacked blocks
+/// holds. What does not fit is fetched once more.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// A cursor that goes on from event to event.
 pub(super) struct Forward {
@@ -30,12 +33,15 @@ pub(super) struct Forward {
     filter: Filter,
     next_seq: u64,
     cursor: Option<Cursor>,
-    chain: Option<VecDeque<u64>>,
+    chain: Option<VecDeque<Link>>,
     skipped_before: u64,
     looked: Instant,
     /// In the writer's process: events up to here are committed, so not finding one is damage.
     pub expected: Option<u64>,
 }
+
+/// An event on the chain of an aggregate: its position, and itself where it was kept.
+type Link = (u64, Option<StoredEvent>);
 
 /// Where one step got to.
 enum Progress {
@@ -67,18 +73,23 @@ impl Forward {
         self.cursor.as_ref().map_or(0, |cursor| cursor.walk.position.offset)
     }
 
-    /// Collects the positions of one aggregate from its newest event back, where that is shorter than a scan.
+    /// Collects the events of one aggregate from its newest one back, where that is shorter than a scan. They are what the read
+    /// gives out: fetched twice, each would be unpacked with its block twice.
     fn plan_chain(&mut self, head: Head) -> Result<()> {
         if !is_chain_shorter(head, self.next_seq, self.filter.up_to) {
             return Ok(());
         }
-        let mut chain = VecDeque::new();
+        let mut chain: VecDeque<Link> = VecDeque::new();
+        let mut room = KEPT_BYTES;
         let mut at = Some(head.seq);
         while let Some(seq) = at.filter(|seq| *seq >= self.next_seq) {
+            let event = fetch(&self.shelf, seq)?;
+            at = event.fixed.aggregate_prev.filter(|prev| *prev < seq);
             if self.filter.up_to.is_none_or(|last| seq <= last) {
-                chain.push_front(seq);
+                let newer = chain.front().and_then(|(_, newer)| newer.as_ref());
+                room = room.saturating_sub(event.bytes_held(newer));
+                chain.push_front((seq, Some(event).filter(|_| room > 0)));
             }
-            at = fetch(&self.shelf, seq)?.fixed.aggregate_prev.filter(|prev| *prev < seq);
         }
         self.chain = Some(chain);
         Ok(())
@@ -102,10 +113,11 @@ impl Forward {
     /// The next event that matches; `None`: nothing more is committed.
     pub fn next_match(&mut self) -> Result<Option<StoredEvent>> {
         while let Some(chain) = &mut self.chain {
-            let Some(seq) = chain.front().copied() else { return Ok(None) };
-            let event = fetch(&self.shelf, seq)?;
+            let Some((seq, kept)) = chain.front_mut() else { return Ok(None) };
+            let seq = *seq;
+            let event = kept.take().map_or_else(|| fetch(&self.shelf, seq), Ok)?;
             // Only now: after an error the next call comes to the same event.
-            self.chain.as_mut().and_then(VecDeque::pop_front);
+            chain.pop_front();
             self.next_seq = seq + 1;
             if event.view().is_ok_and(|view| self.filter.accepts(&view)) {
                 return Ok(Some(event));

@@ -210,7 +210,11 @@ impl Tail {
         locked.map_err(|_| self.poison("an append broke off in the middle: a defect in aresbus".to_owned()))
     }
 
-    fn refuse_if_unwell(&self) -> Result<()> {
+    /// What every append is refused with, if anything.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Poisoned`].
+    pub fn refuse_if_unwell(&self) -> Result<()> {
         if self.is_closed() {
             return Err(self.closed());
         }

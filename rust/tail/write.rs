@@ -4,7 +4,7 @@
 //! segment has to be prepared (R10). The order of stores is the commit protocol (R5): record, successor's zero word,
 //! commit word.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use hashbrown::HashMap;
 
@@ -47,6 +47,8 @@ pub struct Appended {
     pub epoch: u32,
     /// Real time of the append.
     pub ts_ns: i64,
+    /// It had been appended before: this is its receipt again.
+    pub is_duplicate: bool,
 }
 
 /// The segment being written.
@@ -141,10 +143,13 @@ impl Writer {
         let mut checks = Checks::default();
         checks.hold(event.aggregate_id, event.expected, head, true);
         checks.outcome()?;
-        self.make_room(tail, std::slice::from_ref(event), false, now_ns, patience)?;
         let event_id = self.id_for(event, now_ns)?;
+        let mut plan = self.plan(event, &event_id);
+        if !self.has_place_for(&plan, now_ns) {
+            self.make_room(tail, slice::from_ref(event), false, now_ns, patience)?;
+            plan = self.plan(event, &event_id);
+        }
         let identity = self.identity(now_ns, head);
-        let plan = RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text));
         let bytes = plan.record_bytes();
         let word = self.encode(&plan, self.active.offset, &identity);
         self.active.commit(bytes, word);
@@ -183,8 +188,7 @@ impl Writer {
         for ((event, head), seq) in events.iter().zip(heads).zip(self.next_seq..) {
             let event_id = self.id_for(event, now_ns)?;
             let identity = Identity { seq, ..self.identity(now_ns, head) };
-            let plan =
-                RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text));
+            let plan = self.plan(event, &event_id);
             let word = self.encode(&plan, offset, &identity);
             // Not visible yet: readers stop at the head's zero word.
             self.active.map.commit(offset, word);
@@ -245,6 +249,19 @@ impl Writer {
             return Err(tail.poison(format!("segment {}: {CUT_OFF}", self.active.number)));
         }
         Ok(())
+    }
+
+    fn plan<'a>(&self, event: &NewEvent<'a>, event_id: &'a EventId) -> RecordPlan<'a> {
+        RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text))
+    }
+
+    /// Whether [`Writer::make_room`] would do nothing, which is so for nearly every event.
+    fn has_place_for(&self, plan: &RecordPlan<'_>, now_ns: i64) -> bool {
+        let active = &self.active;
+        plan.record_bytes() <= active.room()
+            && !active.is_empty()
+            && utc_day(now_ns) <= active.day
+            && (plan.is_named() || active.dictionary.missing(slice::from_ref(plan.event())).texts.is_empty())
     }
 
     /// Sees to it that the records of `events` fit, rolling if they must go to the next segment, and that their texts
@@ -357,5 +374,6 @@ fn appended(event: &NewEvent<'_>, event_id: EventId, identity: &Identity) -> App
         aggregate_prev: identity.aggregate_prev,
         epoch: identity.epoch,
         ts_ns: identity.ts_ns,
+        is_duplicate: false,
     }
 }

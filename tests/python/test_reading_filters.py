@@ -236,3 +236,18 @@ def test_both_directions_agree_with_filtering_by_hand(batches, asked):
             limit = query.get("limit")
             assert seqs(log.read(**query)) == wanted[:limit], query
             assert seqs(log.read(**query, direction="backward")) == wanted[::-1][:limit], query
+
+
+def test_an_aggregate_larger_than_what_a_read_keeps_of_it_comes_whole(log):
+    # It is met from its newest event back, and some MiB of that are kept; what came before them is fetched once more.
+    expected = []
+    for number in range(120):
+        seq = log.append_bytes("filled", bytes([number]) * 50_000, aggregate_id="o").seq
+        expected.append((seq, number, bytes([number]) * 50_000))
+        log.append_many([("tick", None)] * 70)
+    for arguments, part in (
+        ({}, slice(None)),
+        ({"after": expected[9][0], "up_to": expected[99][0]}, slice(10, 100)),
+    ):
+        read = log.read(aggregate_id="o", **arguments)
+        assert [(event.seq, event.aggregate_version, event.raw) for event in read] == expected[part]

@@ -15,7 +15,7 @@ MAX_FUNCTION_LINES = 70
 MIN_OPENING_WORDS = 8
 
 RUST_LAYERS = (
-    {"error", "config", "clock", "threads", "planted", "histogram", "heads"},
+    {"error", "config", "clock", "threads", "planted", "histogram", "heads", "json"},
     {"format"},
     {"evidence"},
     {"map"},

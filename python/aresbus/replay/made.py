@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aresbus._core import Event, Expected, ManualClock
+from aresbus._core import Event, Expected, ManualClock, Receipt
 from aresbus.correlation import handled_event, inherit
 from aresbus.errors import ConfigError, UnknownEventTypeError
 from aresbus.events import EventType, RegisteredEventType, event_type_of
@@ -62,8 +62,11 @@ class Made:
         event_time_ns: int | None,
         schema_version: str | None,
         expected_version: Expected | int,
-    ) -> Event:
-        """Store the event and line it up for delivery. Raises what an append raises, and UnknownEventTypeError."""
+    ) -> Event | Receipt:
+        """Store the event, and line it up for delivery unless it is a retry.
+
+        Raises what an append raises, and UnknownEventTypeError.
+        """
         known = known_type(event_type)
         handled = handled_event.get()
         if handled is not None and self._inherits:
@@ -74,6 +77,8 @@ class Made:
             known, data, source, correlation_id, causation_id, aggregate_id, tags,
             event_id, event_time_ns, schema_version, expected_version, None,
         )  # fmt: skip
+        if isinstance(event, Receipt):
+            return event
         event._set_replay()  # noqa: SLF001 - the engine keeps it for us
         self.count += 1
         self.types.add(str(known))

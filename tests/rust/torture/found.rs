@@ -82,6 +82,29 @@ fn a_change_of_meta_that_fails_behind_another_one_leaves_a_whole_copy() {
     }
 }
 
+/// A writer that was killed between writing the second copy of META and its sync left it in the cache alone. The next one took both
+/// copies for durable and began with the first: where the power went then, none was whole, and the log was refused for ever.
+#[test]
+fn a_change_of_meta_begins_with_the_copy_that_may_be_in_the_cache_alone() {
+    for points in 0..30 {
+        for points_again in 0..12 {
+            let mut world = World::new(3);
+            world.open_and_judge();
+            world.append(1);
+            world.sync();
+            world.disk.crash_after(points, None);
+            world.keep();
+            world.restart(Crash::Kill);
+            world.disk.crash_after(points_again, None);
+            world.open_on(&world.disk, Mode::ReadWrite).map_or_else(|_| (), |log| log.abandon());
+            for seed in 0..8 {
+                let mut after = world.fork(Crash::Power(Loss::TornSectors(seed)));
+                after.open_and_judge();
+            }
+        }
+    }
+}
+
 /// A directory that cannot be listed is no empty one: to a reader its log was missing, and a writer could have begun another.
 #[test]
 fn what_cannot_be_listed_is_not_taken_for_no_log() {

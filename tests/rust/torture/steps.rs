@@ -31,7 +31,8 @@ impl World {
     pub fn step(&mut self) -> bool {
         self.tally.steps += 1;
         match self.dice.u8(..100) {
-            0..45 => self.append(1),
+            0..41 => self.append(1),
+            41..45 => self.retry(),
             45..58 => {
                 let count = self.dice.usize(2..6);
                 self.append(count);
@@ -221,7 +222,7 @@ impl World {
     }
 
     /// An append that failed: nothing of it is there, and the reason fits.
-    fn refused(&mut self, error: &Error, is_wrong: bool, bytes: usize) {
+    pub fn refused(&mut self, error: &Error, is_wrong: bool, bytes: usize) {
         let fits = match error {
             Error::Conflict { .. } => is_wrong,
             Error::Poisoned { .. } => self.log().poisoned().is_some(),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::{
     Columns, Shape, Standing, forms_of,
-    ids::{self, Seen},
+    ids::{self, Places},
     reader::{Reader, put, put_signed},
 };
 use crate::format::{
@@ -52,7 +52,7 @@ struct Encoder<'a> {
     event_time: i64,
     last_id: u128,
     aggregates: HashMap<&'a [u8], (u64, Standing)>,
-    seen: Seen,
+    places: Places,
 }
 
 /// The parts of an event's record, as they lie in it.
@@ -186,16 +186,16 @@ impl<'a> Encoder<'a> {
             self.columns.ids.extend_from_slice(&uuid);
         }
         self.last_id = value;
-        self.seen.add(uuid);
+        self.places.add(uuid);
     }
 
     fn put_reference(&mut self, uuid: [u8; 16]) {
-        if let Some(distance) = self.seen.distance(&uuid) {
+        if let Some(distance) = self.places.distance(&uuid) {
             put(&mut self.columns.reference, distance as u64);
         } else {
             put(&mut self.columns.reference, 0);
             self.columns.ids.extend_from_slice(&uuid);
-            self.seen.add(uuid);
+            self.places.add(uuid);
         }
     }
 

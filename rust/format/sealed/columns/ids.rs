@@ -41,25 +41,36 @@ pub(super) fn of_time(ts_ns: i64, behind: [u8; 10]) -> u128 {
 
 /// The UUIDs of a block in the order in which they came; what is met again is named by how far back it stands.
 #[derive(Default)]
-pub(super) struct Seen {
-    order: Vec<[u8; 16]>,
-    places: HashMap<[u8; 16], usize>,
-}
+pub(super) struct Seen(Vec<[u8; 16]>);
 
 impl Seen {
+    /// One more.
+    pub fn add(&mut self, id: [u8; 16]) {
+        self.0.push(id);
+    }
+
+    /// The id `distance` back, from 1.
+    pub fn at(&self, distance: usize) -> Option<[u8; 16]> {
+        self.0.get(self.0.len().checked_sub(distance)?).copied()
+    }
+}
+
+/// Where the UUIDs of a block stand, for who names them; a reader goes by [`Seen`], which hashes nothing.
+#[derive(Default)]
+pub(super) struct Places {
+    count: usize,
+    newest: HashMap<[u8; 16], usize>,
+}
+
+impl Places {
     /// One more; the newest place of an id counts.
     pub fn add(&mut self, id: [u8; 16]) {
-        self.places.insert(id, self.order.len());
-        self.order.push(id);
+        self.newest.insert(id, self.count);
+        self.count += 1;
     }
 
     /// How far back it stands, from 1.
     pub fn distance(&self, id: &[u8; 16]) -> Option<usize> {
-        self.places.get(id).map(|place| self.order.len() - place)
-    }
-
-    /// The id `distance` back.
-    pub fn at(&self, distance: usize) -> Option<[u8; 16]> {
-        self.order.get(self.order.len().checked_sub(distance)?).copied()
+        self.newest.get(id).map(|place| self.count - place)
     }
 }

@@ -1,0 +1,167 @@
+"""Exact JSON is written by the engine itself, and byte for byte as orjson writes it.
+
+Random and adversarial values from a seed that is printed; JSON_MEGABYTES=n compares n megabytes instead of eight.
+"""
+
+import json
+import math
+import os
+import random
+import struct
+import time
+
+import orjson
+import pytest
+from aresbus import _core
+
+MEGABYTES = float(os.environ.get("JSON_MEGABYTES", "8"))
+SIGNS = (
+    [chr(code) for code in range(0x80)]
+    + list('""\\\\\n\t\x00\x1f\x7f')
+    + list("éß€漢\u2028\ufeff\U0001f600\U0010ffff")
+)
+
+
+@pytest.fixture
+def log():
+    with _core.Log(None) as log:
+        yield log
+
+
+@pytest.fixture
+def rng():
+    seed = int(os.environ.get("JSON_SEED", time.time_ns()))
+    print("JSON_SEED", seed)
+    return random.Random(seed)
+
+
+def written(log, data):
+    """The stored bytes of data that has to be exact."""
+    live = log._publish("t", data, "", None, None, None, None, None, None, None, _core.Expected.ANY, None)
+    assert live.data is data
+    return live.raw
+
+
+def some_bits(rng):
+    """Any finite float: every exponent is as likely as another."""
+    while not math.isfinite(number := struct.unpack("<d", rng.randbytes(8))[0]):
+        pass
+    return number
+
+
+def some_price(rng):
+    """What markets send: few decimals, many digits before them or none."""
+    return round(rng.uniform(-1, 1) * 10 ** rng.randrange(10), rng.randrange(10))
+
+
+def some_neighbour(rng):
+    """A power of ten or two, or an integer, or the float next to it."""
+    number = rng.choice(
+        [10.0 ** rng.randrange(-323, 309), 2.0 ** rng.randrange(-1074, 1024), float(rng.randrange(2**54))]
+    )
+    towards = rng.choice([number, math.inf, -math.inf])
+    return math.nextafter(number, towards) if math.isfinite(math.nextafter(number, towards)) else number
+
+
+FLOATS = [some_bits, some_price, some_neighbour, lambda rng: rng.random(), lambda rng: -rng.expovariate(1)]
+
+
+def some_text(rng):
+    length = rng.choice([rng.randrange(5), rng.randrange(20), rng.randrange(70)])
+    plain = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789-", k=length))
+    if rng.random() < 0.5:
+        return plain
+    at = rng.randrange(length + 1)
+    return plain[:at] + "".join(rng.choices(SIGNS, k=rng.randrange(4))) + plain[at:]
+
+
+def some_integer(rng):
+    return rng.choice(
+        [
+            rng.randrange(100),
+            rng.randrange(-(2**63), 2**64),
+            -(2**63),
+            2**63,
+            2**64 - 1,
+            -1,
+            10 ** rng.randrange(19),
+        ]
+    )
+
+
+def some_value(rng, depth):
+    kind = rng.randrange(12 if depth else 9)
+    if kind < 3:
+        return rng.choice(FLOATS)(rng)
+    if kind < 5:
+        return some_integer(rng)
+    if kind < 8:
+        return some_text(rng)
+    if kind == 8:
+        return rng.choice([None, True, False])
+    if kind == 9:
+        return [some_value(rng, depth - 1) for _ in range(rng.randrange(8))]
+    return {some_text(rng): some_value(rng, depth - 1) for _ in range(rng.randrange(8))}
+
+
+def test_random_values(log, rng):
+    compared = 0
+    while compared < MEGABYTES * 500_000:
+        data = [some_value(rng, 6) for _ in range(50)]
+        expected = orjson.dumps(data)
+        assert written(log, data) == expected
+        compared += len(expected)
+
+
+def test_floats_of_every_kind(log, rng):
+    compared = 0
+    while compared < MEGABYTES * 500_000:
+        data = [rng.choice(FLOATS)(rng) for _ in range(1_000)]
+        expected = orjson.dumps(data)
+        assert written(log, data) == expected, next(n for n in data if written(log, [n]) != orjson.dumps([n]))
+        compared += len(expected)
+
+
+def test_floats_where_the_form_changes(log):
+    edges = [
+        0.0,
+        -0.0,
+        5e-324,
+        1.7976931348623157e308,
+        1e15,
+        1e16,
+        1e17,
+        123456789012345680.0,
+        1e-5,
+        1e-4,
+        1.5e-5,
+        1e21,
+        1e22,
+    ]
+    around = [math.nextafter(number, to) for number in edges for to in (math.inf, -math.inf)]
+    data = [number for number in edges + around if math.isfinite(number)]
+    assert written(log, data) == orjson.dumps(data)
+    assert json.loads(written(log, data)) == data
+
+
+def test_texts_of_every_length_with_each_sign_at_each_place(log):
+    for length in range(40):
+        data = ["x" * at + sign + "x" * (length - at) for at in range(length + 1) for sign in SIGNS]
+        assert written(log, data) == orjson.dumps(data)
+        assert written(log, dict.fromkeys(data, 0)) == orjson.dumps(dict.fromkeys(data, 0))
+
+
+def test_depth_up_to_where_orjson_refuses(log):
+    data = 0
+    for _ in range(253):
+        data = [data]
+        live = log.append("t", {"a": data})
+        assert [event.raw for event in log.read(after=live.seq - 1 if live.seq else None)][
+            -1
+        ] == orjson.dumps({"a": data})
+
+
+def test_a_text_that_fills_a_segment(log):
+    data = {"text": 'a"' * 5_000_000, "end": [1]}
+    assert written(log, data) == orjson.dumps(data)
+    assert written(log, [1.5]) == b"[1.5]"
