@@ -63,7 +63,7 @@ impl Scan {
     /// says where to begin: everything up to its `up_to` is known to be committed.
     ///
     /// # Errors
-    /// [`Error::Truncated`] if `after` lies before the oldest event kept.
+    /// [`Error::Truncated`] if `after` lies before the oldest event kept, or all of a whole aggregate does.
     pub fn new(shelf: Arc<Shelf>, query: Query, head: Option<Head>) -> Result<Self> {
         shelf.look_for_news()?;
         let first_seq = shelf.first_seq();
@@ -73,7 +73,11 @@ impl Scan {
         }
         let (left, direction, is_bounded) =
             (query.limit.unwrap_or(u64::MAX), query.direction, query.after.is_some());
-        let filter = Filter::of(query);
+        let whole_from = (first_seq > 0 && head.is_some() && query.is_whole_aggregate()).then_some(first_seq);
+        if whole_from.is_some() && head.is_some_and(|head| head.seq < first_seq) {
+            return Err(Error::Truncated { first_seq });
+        }
+        let filter = Filter::of(query, whole_from);
         let way = match direction {
             Direction::Forward => Way::Forward(Box::new(Forward::new(shelf, filter, start, head)?)),
             Direction::Backward => {

@@ -5,6 +5,7 @@
 
 mod evidence;
 mod reader;
+mod retention;
 mod snapshots;
 mod stats;
 mod wait;
@@ -16,9 +17,10 @@ use std::{
 
 use evidence::Grown;
 use reader::Reader;
+pub use retention::Resident;
 pub use stats::{SegmentStats, Stats};
 
-pub use crate::tail::Appended;
+pub use crate::tail::{Appended, Retained};
 use crate::{
     clock::Clock,
     config::{Durability, Expected, Keeper, Mode, Options, Patience},
@@ -211,6 +213,7 @@ impl Log {
     /// # Errors
     /// [`Error::Truncated`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`].
     pub fn read(&self, mut query: Query) -> Result<Scan> {
+        self.refuse_expired(&query)?;
         let newest = match (&self.role, query.direction) {
             // To whatever is committed when it gets there: another process writes.
             (Role::Reader(_), Direction::Forward) => Some(u64::MAX),

@@ -72,7 +72,11 @@ impl Place {
     /// [`Error::Io`].
     pub fn remove_raw(&self, number: u64) -> Result<()> {
         let path = self.segment_path(number);
-        self.vfs.unlink(&path).map_err(|error| Error::io(path, "remove", error))
+        match self.vfs.unlink(&path) {
+            // Retention was faster.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            unlinked => unlinked.map_err(|error| Error::io(path, "remove", error)),
+        }
     }
 
     /// Removes a sealed file whose raw one is still there.
