@@ -15,7 +15,16 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 from typing_extensions import disjoint_base
 
 from aresbus.evidence import TreeHead
-from aresbus.reports import Excerpt, LogStats, Loss, RecoveryReport, RepairReport, Unread, VerifyResult
+from aresbus.reports import (
+    Excerpt,
+    LogStats,
+    Loss,
+    RecoveryReport,
+    RepairReport,
+    RetentionReport,
+    Unread,
+    VerifyResult,
+)
 
 Durability: TypeAlias = Literal["none", "interval", "group", "always"]
 """When an append returns: committed (``none``, ``interval``) or durable (``group``, ``always``)."""
@@ -142,8 +151,7 @@ class Event:
     def is_replay(self) -> bool:
         """The event reached its handler through a replay."""
     def _set_replay(self) -> None: ...
-    def _set_status(self, status: Any) -> None:
-        """The bus's view of the delivery; becomes ``metadata.status`` (also of metadata not made yet)."""
+    def _set_status(self, status: Any) -> None: ...
     def _status(self) -> Any: ...
 
 @final
@@ -314,7 +322,8 @@ class Log:
         name none. ``tags``: all of them must be there, with these values. ``direction="backward"``: the newest event
         first, ``limit`` counts from there; ``after`` and ``up_to`` mean the same events as forward, and what is
         committed after the call is not part of it. Raises CorruptionError where damage lies below the watermark,
-        TruncatedError where ``after`` lies before the oldest event still kept.
+        TruncatedError where ``after`` or ``up_to`` lies before the oldest event still kept, or an aggregate, asked for
+        without ``after`` and ``since``, has lost events; backward that comes last.
         """
     def follow(
         self,
@@ -358,6 +367,8 @@ class Log:
     def _snapshots(self, aggregate_id: str | None) -> list[tuple[int, str]]: ...
     def _read_snapshot(self, file_name: str) -> tuple[str, bytes] | None: ...
     def _drop_snapshots(self, file_names: list[str]) -> None: ...
+    def _retain(self, seq: int) -> RetentionReport: ...
+    def _aggregates_in(self, first: int, last: int) -> list[tuple[str, list[str], int]]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

@@ -15,7 +15,7 @@ __all__ = ["AFTER", "BEFORE", "INDEX", "SEALED", "Found", "files_in", "inner_log
 BEFORE = ("snapshots",)
 SUBSCRIPTIONS = "subscriptions"
 """Each folder in it is a log."""
-AFTER = ("heads", "footers", "schemas")
+AFTER = ("heads", "footers", "schemas", "holds")
 UNFINISHED = ".tmp"
 SEALED, INDEX = ".seg", ".idx"
 

@@ -10,24 +10,27 @@ import hashlib
 import os
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from aresbus import _core
 from aresbus._core import Event
+from aresbus.checkpoint_record import CHECKPOINT, FOLDER, NAMED, folders_in
 from aresbus.errors import HandlerError, LimitError, LogLockedError
 from aresbus.places import Anchor, anchor_of, event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
 __all__ = ["BEFORE_THE_FIRST", "Retry", "SubscriptionLog", "folders_in", "names_in"]
 
-FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
 """A checkpoint takes some 200 bytes, at most one a second."""
+SHRINK_SEGMENTS = 4
+"""A memory of fewer segments is left as it is."""
+SHRINK_EVERY = 10_000
+"""Checkpoints between two looks at the size: about three hours of a busy subscription."""
 NAME_HASH_BYTES = 16
 IS_ANSWERED = True
 """Each lies within the folder of a log: who opened that has answered whether its file system may be used."""
-NAMED, CHECKPOINT, RETRYING = "named", "checkpoint", "retrying"
+RETRYING = "retrying"
 PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
 
 
@@ -68,11 +71,14 @@ class SubscriptionLog:
         self._wished: set[Anchor] = set()
         self._events = log
         self._name, self._mode = name, mode
+        self._until_shrink = SHRINK_EVERY
         self._log = self._opened(SEGMENT_BYTES)
         try:
             if self._log.last_seq is None and mode == "rw":
                 self._log.append(NAMED, {"name": name})
             self._recall()
+            if mode == "rw":
+                self.shrink()
         except BaseException:
             self._log.close()
             raise
@@ -109,6 +115,10 @@ class SubscriptionLog:
         if self.checkpoint != anchor:
             self._append(CHECKPOINT, anchor._asdict())
             self.checkpoint = anchor
+            self._until_shrink -= 1
+            if self._until_shrink <= 0:
+                self._until_shrink = SHRINK_EVERY
+                self.shrink()
 
     def note_retry(self, retry: Retry) -> None:
         """Remember that the event is due again. Does not wait for the disk."""
@@ -118,6 +128,23 @@ class SubscriptionLog:
     def sync(self) -> None:
         """Make durable what was remembered so far. Blocks for the disk."""
         self._log.sync()
+
+    def shrink(self) -> None:
+        """Let go from the front what nobody asks for any more: passed checkpoints, resolved deliveries. Blocks for the disk.
+
+        What counts is said once more first, so that it stands behind what goes; nothing goes that is parked.
+        """
+        if len(self._log.stats()["segments"]) < SHRINK_SEGMENTS:
+            return
+        retry = next(self._log.read(types=RETRYING, direction="backward", limit=1), None)
+        first = self._append(NAMED, {"name": self._name})
+        if self.checkpoint is not None:
+            self._append(CHECKPOINT, self.checkpoint._asdict())
+        if retry is not None:
+            self._append(RETRYING, retry.data)
+        needed = min([first, *(own for own, _ in self._parked.values())])
+        while self._log._retain(needed)["segments"]:  # noqa: SLF001 - a log of its own, without holds
+            pass
 
     # Parking
 
@@ -251,12 +278,6 @@ def folder_of(log_path: str, name: str) -> str:
     """Where the memory of the subscription ``name`` is."""
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=NAME_HASH_BYTES)
     return os.path.join(log_path, FOLDER, digest.hexdigest())  # noqa: PTH118 - a path may be any text the OS takes
-
-
-def folders_in(log_path: str | os.PathLike[str]) -> list[Path]:
-    """Where the memories of all durable subscriptions of a log are."""
-    folder = Path(log_path) / FOLDER
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def names_in(log_path: str) -> Iterator[str]:
