@@ -1,7 +1,7 @@
 # Everything one does with a clone. `make help` lists the targets.
 #
 # Owns the environment (.venv) and the order of things; CI calls only these targets. Each target brings what it
-# needs: on a machine with Python 3.11 or newer (with venv), a Rust toolchain and a C linker, `make demo` or
+# needs: on a machine with Python 3.11 or newer (with venv), a Rust toolchain and a C compiler, `make demo` or
 # `make test` is the first and only command. Nothing outside the clone is written but the caches of pip and cargo.
 
 PYTHON ?= python3
@@ -33,7 +33,7 @@ tools: # Say what is missing before anything fails in a stranger way.
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version) (PYTHON=... chooses another)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) lacks venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@command -v $(CARGO) >/dev/null || { echo "a Rust toolchain is needed: see https://rustup.rs"; exit 1; }
-	@command -v cc >/dev/null || { echo "a C linker is needed (Debian, Ubuntu: apt install gcc libc6-dev)"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is needed (Debian, Ubuntu: apt install gcc libc6-dev)"; exit 1; }
 
 # The stamp of the environment: remade when the pinned tools change.
 $(VENV)/.tools: pyproject.toml | tools

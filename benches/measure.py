@@ -2,13 +2,16 @@
 
 Owns rounds, medians, the description of the machine and the tables. Knows nothing of what is measured.
 
-One round times the floor, then the subject, each over the same inputs, each less an empty loop over them; its ratio is
-that of the two. The first round is thrown away. The median of the rounds counts, the least and greatest are shown.
+One round times floor and subject, each over the same inputs, each less an empty loop over them; its ratio is that of
+the two. Who goes first is drawn by lot: what the first leaves to threads in the background slows the second (the same
+subject against itself, always second, came to 1.15 where both write a log). The first round is thrown away. The median
+of the rounds counts, the least and greatest are shown.
 """
 
 import gc
 import os
 import platform
+import random
 import statistics
 import subprocess
 import time
@@ -73,12 +76,15 @@ def empty_loop_ns(inputs: Sequence[Any]) -> int:
 
 def measure(case: Case, rounds: int) -> Result:
     """Interleave floor and subject; the garbage collector runs as in any program."""
-    floors, subjects = [], []
+    lot = random.Random(0)
+    floors: list[float] = []
+    subjects: list[float] = []
+    turns = [(case.floor, floors), (case.subject, subjects)]
     for _ in range(rounds + 1):
         gc.collect()
         loop_ns = empty_loop_ns(case.inputs)
-        floors.append((case.floor(case.inputs) - loop_ns) / len(case.inputs))
-        subjects.append((case.subject(case.inputs) - loop_ns) / len(case.inputs))
+        for loop, times in lot.sample(turns, 2):
+            times.append((loop(case.inputs) - loop_ns) / len(case.inputs))
     ratios = tuple(subject / floor for floor, subject in zip(floors[1:], subjects[1:], strict=True))
     return Result(case, statistics.median(floors[1:]), statistics.median(subjects[1:]), ratios)
 

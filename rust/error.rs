@@ -173,6 +173,12 @@ impl Error {
         Self::Io { path: path.into(), action: "reserve room for", source }
     }
 
+    /// Whether a file that was to be opened is not there.
+    #[must_use]
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn corrupt(path: impl Into<PathBuf>, offset: u64, reason: impl Into<String>) -> Self {
         Self::Corrupt { path: path.into(), offset, reason: reason.into() }
     }

@@ -5,7 +5,7 @@
 //! changes nothing of the log. Invariants: an excerpt holds durable events only, ends where no batch is torn, and its
 //! META vouches for all of it; whoever writes to it begins a new epoch.
 
-use std::{io::ErrorKind, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     error::{Error, Result},
@@ -41,7 +41,7 @@ pub struct Excerpt {
 pub fn excerpt(from: &Place, to: &Place, known: Option<Mark>, up_to: Option<u64>) -> Result<Excerpt> {
     for _ in 1..ATTEMPTS {
         match try_excerpt(from, to, known, up_to) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.is_missing_file() => {}
             outcome => return outcome,
         }
     }

@@ -3,10 +3,10 @@
 //! Owns the list. In the writer's process each roll appends to it; a reader looks at the directory, where an entered
 //! segment names the one before it. Refuses to know what is in a segment.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     place::{OpenedSegment, Place, durable_marks, highest_watermark},
     segment::Segment,
     threads::{PoisonError, RwLock},
@@ -122,7 +122,7 @@ impl Shelf {
             let opened = match self.place.open_segment(number, &self.log_id) {
                 Ok(opened) => opened,
                 // A spare of a writer that is gone; the next one removed it under our eyes.
-                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                Err(error) if error.is_missing_file() => continue,
                 Err(error) => return Err(error),
             };
             self.accept(opened);
@@ -192,7 +192,7 @@ impl Shelf {
         for number in numbers.filter(|number| *number >= here.0) {
             match self.place.open_segment(number, &self.log_id) {
                 // The next writer set it aside under our eyes.
-                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.is_missing_file() => {}
                 one => opened.push(one?),
             }
         }

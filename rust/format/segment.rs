@@ -2,11 +2,14 @@
 //!
 //! Owns their bytes. A file whose entry is not committed is a spare: prepared, never used.
 
+use std::path::PathBuf;
+
 use super::{
     FORMAT_VERSION, KNOWN_INCOMPATIBLE, NO_SEQ,
     bytes::{Fields, Sink},
     checksum, record_checksum,
 };
+use crate::error::Error;
 
 /// Unit of the file's first pages and of what the kernel writes at once.
 pub const PAGE_BYTES: usize = 4096;
@@ -41,6 +44,26 @@ pub enum HeaderFault {
     Version(u32),
     /// With feature bits that this build does not know and must not ignore.
     Features(u64),
+}
+
+impl HeaderFault {
+    /// The error of the file at `path`, whose structure at `offset` this is said of.
+    #[must_use]
+    pub fn at(&self, path: PathBuf, offset: u64) -> Error {
+        match self {
+            Self::Damaged(reason) => Error::corrupt(path, offset, *reason),
+            Self::Version(found) => Error::Version {
+                path,
+                found: format!("format version {found}"),
+                supported: format!("version {FORMAT_VERSION}"),
+            },
+            Self::Features(bits) => Error::Version {
+                path,
+                found: format!("unknown feature bits {bits:#x}"),
+                supported: format!("feature bits {KNOWN_INCOMPATIBLE:#x}"),
+            },
+        }
+    }
 }
 
 /// What a segment is, fixed when the file is prepared.

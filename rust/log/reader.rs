@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::{
     error::{Error, Result},
-    heads::{Head, Heads},
+    heads::Heads,
     place::Place,
     recovery::{Recovery, survey_beside_a_writer},
     scan::{Query, Scan, StoredEvent},
+    segment::note_head,
     shelf::{News, Shelf},
     threads::{
         Mutex, MutexGuard, PoisonError,
@@ -77,10 +78,8 @@ impl Known {
             // The scan is past what it gave out, also where it then failed: the heads must not stay behind it.
             let outcome = scan.next_batch(&mut batch, CATCH_UP_EVENTS, CATCH_UP_BYTES);
             for event in &batch {
-                let aggregate = event.view().ok().and_then(|view| view.aggregate_id);
-                let head = Head { seq: event.fixed.seq, version: event.fixed.aggregate_version };
-                if let Some(id) = aggregate {
-                    id.with_text(|text| heads.set(text, head));
+                if let Ok(view) = event.view() {
+                    note_head(heads, &view);
                 }
             }
             match outcome {

@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Place, header_error};
+use super::Place;
 use crate::{
     error::{Error, Result},
     evidence::{Hash, Node, Run},
@@ -55,7 +55,7 @@ impl Place {
         }
         let mut content = vec![0; usize::try_from(bytes).unwrap_or_default()];
         file.read_at(0, &mut content).map_err(|error| Error::io(&path, "read", error))?;
-        let blob = Blob::check(&content).map_err(|fault| header_error(path.clone(), 0, &fault))?;
+        let blob = Blob::check(&content).map_err(|fault| fault.at(path.clone(), 0))?;
         let is_this = blob.log_id == log_id && blob.key == KEY && blob.seq == first_seq;
         let run = is_this.then(|| frontier_of(first_seq, blob.payload)).flatten();
         run.ok_or_else(|| {

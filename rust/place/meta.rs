@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Place, header_error};
+use super::Place;
 use crate::{
     error::{Error, Result},
     format::{
@@ -65,7 +65,7 @@ impl Place {
         let path = self.meta_path();
         let mut bytes = [0; META_BYTES];
         match file.read_at(offset, &mut bytes) {
-            Ok(()) => Meta::decode(&bytes).map_err(|fault| header_error(path, offset, &fault)),
+            Ok(()) => Meta::decode(&bytes).map_err(|fault| fault.at(path, offset)),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Err(Error::corrupt(path, offset, "the file is cut off"))
             }

@@ -26,7 +26,7 @@ pub use segments::is_zero_from;
 
 use crate::{
     error::{Error, Result},
-    format::{FORMAT_VERSION, KNOWN_INCOMPATIBLE, names, segment::HeaderFault},
+    format::names,
     planted::{Bug, is_planted},
     vfs::Vfs,
 };
@@ -186,15 +186,18 @@ impl Place {
         Ok(listing)
     }
 
+    /// Removes a file; one that is not there is fine. Not synced.
+    fn remove_if_there(&self, path: &Path) -> Result<()> {
+        match self.vfs.unlink(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a file whole or not at all: aside, synced, renamed, directory synced (R18).
     fn replace(&self, dir: &Path, aside: &str, name: &str, bytes: &[u8]) -> Result<()> {
         let (aside, path) = (dir.join(aside), dir.join(name));
-        match self.vfs.unlink(&aside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io(aside, "remove", error));
-            }
-            _ => {}
-        }
+        self.remove_if_there(&aside)?;
         let write = || {
             let file = self.vfs.create(&aside).map_err(|error| Error::io(&aside, "make", error))?;
             let room = bytes.len() as u64;
@@ -211,22 +214,5 @@ impl Place {
         }
         self.vfs.rename(&aside, &path).map_err(|error| Error::io(&path, "rename", error))?;
         self.sync_dir(dir)
-    }
-}
-
-/// Says of a file's first bytes what is wrong with them.
-fn header_error(path: PathBuf, offset: u64, fault: &HeaderFault) -> Error {
-    match fault {
-        HeaderFault::Damaged(reason) => Error::corrupt(path, offset, *reason),
-        HeaderFault::Version(found) => Error::Version {
-            path,
-            found: format!("format version {found}"),
-            supported: format!("version {FORMAT_VERSION}"),
-        },
-        HeaderFault::Features(bits) => Error::Version {
-            path,
-            found: format!("unknown feature bits {bits:#x}"),
-            supported: format!("feature bits {KNOWN_INCOMPATIBLE:#x}"),
-        },
     }
 }

@@ -7,9 +7,10 @@ use std::{
     io::ErrorKind,
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::{Place, header_error};
+use super::Place;
 use crate::{
     config::MAX_SEGMENT_BYTES,
     error::{Error, Result},
@@ -41,7 +42,7 @@ pub struct OpenedSegment {
     /// The higher of its two watermarks.
     pub watermark: Option<Watermark>,
     /// What it is if it is sealed: entered, and durable up to its end.
-    pub sealed: Option<Sealed>,
+    pub sealed: Option<Arc<Sealed>>,
 }
 
 impl OpenedSegment {
@@ -101,27 +102,19 @@ impl Place {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
     pub fn open_segment(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
-        let raw = self.open_raw(number, log_id);
-        if !is_missing(&raw) {
-            return raw;
+        match self.open_raw(number, log_id) {
+            Err(raw) if raw.is_missing_file() => match self.open_sealed(number, log_id) {
+                Err(sealed) if sealed.is_missing_file() => Err(raw),
+                sealed => sealed,
+            },
+            raw => raw,
         }
-        let sealed = self.open_sealed(number, log_id);
-        if is_missing(&sealed) { raw } else { sealed }
     }
 
     fn open_sealed(&self, number: u64, log_id: &[u8; 16]) -> Result<OpenedSegment> {
         let sealed = Sealed::open(&*self.vfs, self.sealed_path(number))?;
         let header = sealed.header.header;
-        if header.log_id != *log_id {
-            return Err(Error::corrupt(sealed.path, 16, "the segment belongs to another log"));
-        }
-        if header.number != number {
-            return Err(Error::corrupt(
-                sealed.path,
-                48,
-                format!("the segment's number is {}", header.number),
-            ));
-        }
+        refuse_other(&header, &sealed.path, number, log_id)?;
         Ok(OpenedSegment {
             path: sealed.path.clone(),
             header,
@@ -136,12 +129,7 @@ impl Place {
         let path = self.segment_path(number);
         let file = self.vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
         let header = read_header(&*file, &path)?;
-        if header.log_id != *log_id {
-            return Err(Error::corrupt(path, 16, "the segment belongs to another log"));
-        }
-        if header.number != number {
-            return Err(Error::corrupt(path, 48, format!("the segment's number is {}", header.number)));
-        }
+        refuse_other(&header, &path, number, log_id)?;
         let bytes = file.bytes().map_err(|error| Error::io(&path, "measure", error))?;
         if bytes < header.file_bytes {
             let reason = format!("the file is cut off, its header says {} bytes", header.file_bytes);
@@ -177,7 +165,7 @@ impl Place {
             Ok(entry) => entry,
             // Torn while it was being entered: nothing in it was durable, or a watermark would say so (R16).
             Err(_) if watermark.is_none() => None,
-            Err(fault) => return Err(header_error(path, ENTRY_OFFSET as u64, &fault)),
+            Err(fault) => return Err(fault.at(path, ENTRY_OFFSET as u64)),
         };
         Ok(OpenedSegment { path, header, entry, is_spare, watermark, sealed: None })
     }
@@ -205,20 +193,27 @@ impl Place {
     }
 }
 
-fn is_missing(opened: &Result<OpenedSegment>) -> bool {
-    matches!(opened, Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound)
-}
-
 /// The entry in the first page of a segment file, if it was entered and the page is whole.
 #[must_use]
 pub fn entry_in(bytes: &[u8], epoch: u32) -> Option<Entry> {
     Entry::decode(bytes.get(ENTRY_OFFSET..)?.first_chunk()?, epoch).ok()?
 }
 
+/// A raw header and a sealed one have both fields at the same offsets.
+fn refuse_other(header: &SegmentHeader, path: &Path, number: u64, log_id: &[u8; 16]) -> Result<()> {
+    if header.log_id != *log_id {
+        return Err(Error::corrupt(path, 16, "the segment belongs to another log"));
+    }
+    if header.number != number {
+        return Err(Error::corrupt(path, 48, format!("the segment's number is {}", header.number)));
+    }
+    Ok(())
+}
+
 fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {
     let mut bytes = [0; HEADER_BYTES];
     match file.read_at(0, &mut bytes) {
-        Ok(()) => SegmentHeader::decode(&bytes).map_err(|fault| header_error(path.to_owned(), 0, &fault)),
+        Ok(()) => SegmentHeader::decode(&bytes).map_err(|fault| fault.at(path.to_owned(), 0)),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
             Err(Error::corrupt(path, 0, "the file is shorter than a segment header"))
         }

@@ -108,12 +108,7 @@ impl Place {
         self.make_dir(&dir)?;
         let suffix = if path.extension().is_some_and(|suffix| suffix == "seg") { "seg" } else { "log" };
         let (name, aside) = (self.free_name(number, suffix)?, dir.join("segment.tmp"));
-        match self.vfs.unlink(&aside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io(aside, "remove", error));
-            }
-            _ => {}
-        }
+        self.remove_if_there(&aside)?;
         let copy = || {
             let old = self.vfs.open(path, false).map_err(|error| Error::io(path, "open", error))?;
             let bytes = old.bytes().map_err(|error| Error::io(path, "measure", error))?;

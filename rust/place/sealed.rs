@@ -2,7 +2,7 @@
 //!
 //! Owns the order of syncs. Invariants: a name stands for a whole, durable file; a raw file goes only once its sealed one does.
 
-use std::{io::ErrorKind, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use super::Place;
 use crate::{
@@ -40,18 +40,14 @@ impl Place {
     /// # Errors
     /// [`Error::Io`].
     pub fn abandon_sealing(&self, number: u64) -> Result<()> {
-        let path = self.sealing_path(number);
-        match self.vfs.unlink(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
-            _ => Ok(()),
-        }
+        self.remove_if_there(&self.sealing_path(number))
     }
 
     /// Gives the finished, synced file its name; durable on return.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish_sealing(&self, number: u64) -> Result<Sealed> {
+    pub fn finish_sealing(&self, number: u64) -> Result<Arc<Sealed>> {
         let (aside, path) = (self.sealing_path(number), self.sealed_path(number));
         self.vfs.rename(&aside, &path).map_err(|error| Error::io(&aside, "rename", error))?;
         self.sync_dir(&self.segments_dir())?;

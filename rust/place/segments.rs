@@ -3,7 +3,7 @@
 //! Invariants: a name stands for a file whose header is durable; only a file in which nothing was ever written is removed.
 
 use std::{
-    io::{self, ErrorKind},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -88,12 +88,7 @@ impl Place {
         let path = self.segment_path(header.number);
         let failed = |action: &'static str| move |error| Error::io(prepared, action, error);
         // A crash may have left one of this name; no segment is ever used under it.
-        match self.vfs.unlink(prepared) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io(prepared, "remove", error));
-            }
-            _ => {}
-        }
+        self.remove_if_there(prepared)?;
         let file = self.vfs.create(prepared).map_err(failed("make"))?;
         file.allocate(header.file_bytes)
             .map_err(|error| Error::no_room(prepared, header.file_bytes, error))?;
@@ -135,12 +130,7 @@ impl Place {
         let dir = self.segments_dir();
         let paths = numbers.iter().map(|number| self.segment_path(*number));
         for path in paths.chain(prepared.iter().map(|name| dir.join(name))) {
-            match self.vfs.unlink(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io(path, "remove", error));
-                }
-                _ => {}
-            }
+            self.remove_if_there(&path)?;
         }
         if numbers.is_empty() && prepared.is_empty() { Ok(()) } else { self.sync_dir(&dir) }
     }

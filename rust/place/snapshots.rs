@@ -56,11 +56,7 @@ impl Place {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove_snapshot(&self, name: SnapshotName) -> Result<()> {
-        let path = self.snapshots_dir().join(name.to_string());
-        match self.vfs.unlink(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
-            _ => Ok(()),
-        }
+        self.remove_if_there(&self.snapshots_dir().join(name.to_string()))
     }
 
     /// Removes what a crash left of snapshots that were being written. Never while one is.

@@ -12,8 +12,7 @@ mod source;
 mod walk;
 
 use std::{
-    io::ErrorKind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
 
@@ -94,9 +93,9 @@ impl Segment {
 
     /// A sealed segment.
     #[must_use]
-    pub fn sealed(sealed: Sealed) -> Self {
+    pub fn sealed(sealed: Arc<Sealed>) -> Self {
         let (header, entry) = (sealed.header.header, sealed.header.entry);
-        Self::with(Body::Sealed(Arc::new(sealed)), header, entry)
+        Self::with(Body::Sealed(sealed), header, entry)
     }
 
     fn with(body: Body, header: SegmentHeader, entry: Entry) -> Self {
@@ -127,8 +126,8 @@ impl Segment {
     }
 
     /// From now on readers who begin get the sealed file; those inside the raw one finish there.
-    pub fn become_sealed(&self, sealed: Sealed) {
-        *self.body() = Body::Sealed(Arc::new(sealed));
+    pub fn become_sealed(&self, sealed: Arc<Sealed>) {
+        *self.body() = Body::Sealed(sealed);
     }
 
     /// Its records: of a raw file a view that is mapped at most once at a time and only while somebody reads.
@@ -138,47 +137,42 @@ impl Segment {
     /// sealed one as [`Sealed::open`].
     pub fn source(&self, vfs: &dyn Vfs) -> Result<Source> {
         let mut body = self.body();
-        if let Body::Raw { path, map } = &mut *body {
-            if let Some(memory) = map.upgrade() {
-                return Ok(Source::Raw(ReadMap::new(memory)));
-            }
-            match self.map_file(vfs, path) {
-                // Another process has sealed it meanwhile.
-                Err(Error::Io { source, path, action }) if source.kind() == ErrorKind::NotFound => {
-                    let sealed = Sealed::open(vfs, sealed_beside(&path));
-                    let is_other = |sealed: &Sealed| {
-                        (sealed.header.header, sealed.header.entry) != (self.header, self.entry)
-                    };
-                    match sealed {
-                        Err(Error::Io { source: gone, .. }) if gone.kind() == ErrorKind::NotFound => {
-                            return Err(Error::io(path, action, source));
-                        }
-                        Ok(sealed) if is_other(&sealed) => {
-                            return Err(Error::corrupt(sealed.path, 0, "it was sealed from another segment"));
-                        }
-                        sealed => *body = Body::Sealed(Arc::new(sealed?)),
+        let sealed = match &mut *body {
+            Body::Sealed(sealed) => Arc::clone(sealed),
+            Body::Raw { path, map } => {
+                if let Some(memory) = map.upgrade() {
+                    return Ok(Source::Raw(ReadMap::new(memory)));
+                }
+                match self.map_file(vfs, path) {
+                    Err(error) if error.is_missing_file() => {
+                        let sealed = self.sealed_meanwhile(vfs, path, error)?;
+                        *body = Body::Sealed(Arc::clone(&sealed));
+                        sealed
+                    }
+                    mapped => {
+                        let mapped = mapped?;
+                        *map = mapped.downgrade();
+                        return Ok(Source::Raw(mapped));
                     }
                 }
-                mapped => {
-                    let mapped = mapped?;
-                    *map = mapped.downgrade();
-                    return Ok(Source::Raw(mapped));
-                }
             }
-        }
-        let Body::Sealed(sealed) = &*body else {
-            return Err(Error::io(
-                self.header.number.to_string(),
-                "find segment",
-                ErrorKind::NotFound.into(),
-            ));
         };
-        let sealed = Arc::clone(sealed);
         drop(body);
         Ok(Source::Sealed(Box::new(sealed.view(vfs)?)))
     }
 
-    fn map_file(&self, vfs: &dyn Vfs, path: &std::path::Path) -> Result<ReadMap> {
+    /// What another process has made of the raw file, which is `missing`; that error where it has made nothing.
+    fn sealed_meanwhile(&self, vfs: &dyn Vfs, raw: &Path, missing: Error) -> Result<Arc<Sealed>> {
+        match Sealed::open(vfs, sealed_beside(raw)) {
+            Err(error) if error.is_missing_file() => Err(missing),
+            Ok(other) if (other.header.header, other.header.entry) != (self.header, self.entry) => {
+                Err(Error::corrupt(&other.path, 0, "it was sealed from another segment"))
+            }
+            sealed => sealed,
+        }
+    }
+
+    fn map_file(&self, vfs: &dyn Vfs, path: &Path) -> Result<ReadMap> {
         let file = vfs.open(path, false).map_err(|error| Error::io(path, "open", error))?;
         let bytes = file.bytes().map_err(|error| Error::io(path, "measure", error))?;
         if bytes < self.header.file_bytes {

@@ -4,7 +4,9 @@
 //! segment that does not end where the log says is not sealed. Makes the whole file in memory: a sixth of the
 //! raw one on recorded feeds, as much as the raw one at worst.
 
-use super::{Sealed, Segment, Source, Step};
+use std::sync::Arc;
+
+use super::{Sealed, Segment, Source, Step, note_head};
 use crate::{
     config::Compression,
     error::{Error, Result},
@@ -18,7 +20,7 @@ use crate::{
         },
         segment::RECORDS_OFFSET,
     },
-    heads::{Head, Heads},
+    heads::Heads,
     vfs::Vfs,
 };
 
@@ -50,10 +52,7 @@ pub struct Indexed {
 
 impl Indexed {
     fn note(&mut self, view: &RecordView<'_>, block: usize) {
-        if let Some(id) = view.aggregate_id {
-            let head = Head { seq: view.fixed.seq, version: view.fixed.aggregate_version };
-            id.with_text(|text| self.heads.set(text, head));
-        }
+        note_head(&mut self.heads, view);
         if let Some(id) = view.correlation_id {
             let block = u16::try_from(block).unwrap_or(u16::MAX);
             let one = Conversation { fingerprint: id.with_text(fingerprint), block };
@@ -70,19 +69,17 @@ impl Indexed {
 /// [`Error::Corrupt`], [`Error::Io`].
 pub fn index(segment: &Segment, vfs: &dyn Vfs) -> Result<Indexed> {
     let mut walk = segment.walk(vfs)?;
-    let Source::Sealed(view) = segment.source(vfs)? else {
+    let Some(directory) = walk.directory().cloned() else {
         return Err(Error::corrupt(segment.path(), 0, "it is not sealed"));
     };
     let mut indexed = Indexed::default();
-    let mut blocks = view.directory.blocks.iter().enumerate().peekable();
-    let mut block = 0;
-    while let Step::Event(_) = walk.step_with(|view| indexed.note(view, block)) {
-        while let Some((at, _)) = blocks.next_if(|(_, entry)| entry.record_end() <= walk.position.offset) {
-            block = at + 1;
-        }
+    // A block ends behind an event, so the records up to the next one lie in one block.
+    let mut block = Some(0);
+    while let Step::Event(_) = walk.step_with(|view| indexed.note(view, block.unwrap_or(usize::MAX))) {
+        block = directory.at_offset(walk.position.offset);
     }
     walk.refuse_if_broken(segment)?;
-    if walk.position.offset < view.bytes() {
+    if directory.at_offset(walk.position.offset).is_some() {
         return Err(Error::corrupt(segment.path(), walk.position.offset as u64, "its records break off"));
     }
     Ok(indexed)
@@ -241,11 +238,11 @@ fn widened((low, high): (i64, i64), time: i64) -> (i64, i64) {
     (low.min(time), high.max(time))
 }
 
-/// Whether `sealed` holds, bit for bit, the records of `raw`, block by block; `None` where `pause` gave up.
+/// Holds `sealed` against the records of `raw`, block by block and bit for bit; false where `pause` gave up.
 ///
 /// # Errors
-/// [`Error::Corrupt`] at the first block that does not, [`Error::Io`].
-pub fn compare(sealed: &Sealed, raw: &mut Source, vfs: &dyn Vfs, pause: Pause<'_>) -> Result<Option<()>> {
+/// [`Error::Corrupt`] at the first block that is not the same, [`Error::Io`].
+pub fn compare(sealed: &Arc<Sealed>, raw: &mut Source, vfs: &dyn Vfs, pause: Pause<'_>) -> Result<bool> {
     let mut view = sealed.view(vfs)?;
     let mut offset = RECORDS_OFFSET;
     let mut expected = Vec::new();
@@ -261,8 +258,8 @@ pub fn compare(sealed: &Sealed, raw: &mut Source, vfs: &dyn Vfs, pause: Pause<'_
         }
         offset += expected.len();
         if !pause() {
-            return Ok(None);
+            return Ok(false);
         }
     }
-    Ok(Some(()))
+    Ok(true)
 }

@@ -19,9 +19,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     format::{
-        FORMAT_VERSION, checksum,
+        checksum,
         sealed::{BlockEntry, Directory, SEALED_HEADER_BYTES, SealedHeader, Stored, block::unpack},
-        segment::HeaderFault,
     },
     vfs::{File, Vfs},
 };
@@ -32,7 +31,7 @@ const MAX_DIRECTORY_BYTES: u32 = 1 << 24;
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// A sealed segment; its file is opened by who reads.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sealed {
     /// The file.
     pub path: PathBuf,
@@ -47,7 +46,7 @@ impl Sealed {
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Version`], [`Error::Io`].
-    pub fn open(vfs: &dyn Vfs, path: PathBuf) -> Result<Self> {
+    pub fn open(vfs: &dyn Vfs, path: PathBuf) -> Result<Arc<Self>> {
         let file = vfs.open(&path, false).map_err(|error| Error::io(&path, "open", error))?;
         let mut bytes = [0; SEALED_HEADER_BYTES];
         match file.read_at(0, &mut bytes) {
@@ -61,8 +60,8 @@ impl Sealed {
             }
             Err(error) => return Err(Error::io(path, "read", error)),
         }
-        let header = SealedHeader::decode(&bytes).map_err(|fault| header_error(&path, &fault))?;
-        Ok(Self { path, header, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) })
+        let header = SealedHeader::decode(&bytes).map_err(|fault| fault.at(path.clone(), 0))?;
+        Ok(Arc::new(Self { path, header, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) }))
     }
 
     /// Size of the file.
@@ -75,10 +74,10 @@ impl Sealed {
     ///
     /// # Errors
     /// As [`Sealed::open`].
-    pub fn view(&self, vfs: &dyn Vfs) -> Result<SealedView> {
+    pub fn view(self: &Arc<Self>, vfs: &dyn Vfs) -> Result<SealedView> {
         let file = vfs.open(&self.path, false).map_err(|error| Error::io(&self.path, "open", error))?;
         let directory = self.directory(&*file)?;
-        Ok(SealedView { sealed: self.clone(), directory, file, current: None, broken: None })
+        Ok(SealedView { sealed: Arc::clone(self), directory, file, current: None, broken: None })
     }
 
     fn directory(&self, file: &dyn File) -> Result<Arc<Directory>> {
@@ -130,26 +129,10 @@ impl Sealed {
     }
 }
 
-fn header_error(path: &Path, fault: &HeaderFault) -> Error {
-    match fault {
-        HeaderFault::Damaged(reason) => Error::corrupt(path, 0, *reason),
-        HeaderFault::Version(found) => Error::Version {
-            path: path.to_owned(),
-            found: format!("format version {found}"),
-            supported: format!("version {FORMAT_VERSION}"),
-        },
-        HeaderFault::Features(bits) => Error::Version {
-            path: path.to_owned(),
-            found: format!("unknown feature bits {bits:#x}"),
-            supported: "none of them".to_owned(),
-        },
-    }
-}
-
 /// An open sealed segment, standing at one block.
 #[derive(Clone)]
 pub struct SealedView {
-    sealed: Sealed,
+    sealed: Arc<Sealed>,
     /// Its blocks.
     pub directory: Arc<Directory>,
     file: Arc<dyn File>,

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     format::meta::Mark,
     planted::{Bug, is_planted},
-    segment::{Sealed, Segment, compare, index, seal},
+    segment::{Pause, Sealed, Segment, compare, index, seal},
     threads::{self, Condvar, Instant, JoinHandle, Mutex, MutexGuard, PoisonError, sleep},
 };
 
@@ -191,39 +191,22 @@ impl Tail {
             began = Instant::now();
             !self.sealing.is_stopped()
         };
-        let vfs = &*self.place().vfs;
-        let Some(made) = seal(segment, vfs, *end, compression, &mut pause)? else { return Ok(false) };
-        let bytes = made.bytes;
-        let path = self.place().sealing_path(number);
-        let write = |pause: &mut dyn FnMut() -> bool| {
-            let file = self.place().begin_sealing(number)?;
-            let size = bytes.len() as u64;
-            file.allocate(size).map_err(|error| Error::no_room(&path, size, error))?;
-            for (part, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
-                let offset = (part * WRITE_BYTES) as u64;
-                file.write_at(offset, chunk).map_err(|error| Error::io(&path, "write", error))?;
-                pause();
-            }
-            if !is_planted(Bug::SealedNotSynced) {
-                file.sync_all().map_err(|error| Error::io(&path, "sync", error))?;
-            }
-            // What is compared is what the disk has, not what the cache still holds.
-            file.forget_cached().map_err(|error| Error::io(&path, "drop from the cache", error))?;
-            compare(&Sealed::open(vfs, path.clone())?, &mut segment.source(vfs)?, vfs, pause)
+        let Some(made) = seal(segment, &*self.place().vfs, *end, compression, &mut pause)? else {
+            return Ok(false);
         };
-        match write(&mut pause) {
-            Ok(Some(())) => {}
+        match self.write_aside(segment, &made.bytes, &mut pause) {
+            Ok(true) => {}
             unfinished => {
                 // Best effort: the next opening removes it too.
                 let _left_over = self.place().abandon_sealing(number);
-                return unfinished.map(|_gave_up| false);
+                return unfinished;
             }
         }
         if is_planted(Bug::RawRemovedFirst) {
             self.place().remove_raw(number)?;
         }
         let sealed = self.place().finish_sealing(number)?;
-        segment.become_sealed(sealed.clone());
+        segment.become_sealed(Arc::clone(&sealed));
         self.counters.sealed.fetch_add(1, threads::atomic::Ordering::Relaxed);
         if !is_planted(Bug::RawRemovedFirst) {
             self.place().remove_raw(number)?;
@@ -233,6 +216,27 @@ impl Tail {
             self.sealing.lock().unindexed.push(number);
         })?;
         Ok(true)
+    }
+
+    /// Writes the file of a sealed segment under its other name, durable, and holds it against the raw one; false where `pause`
+    /// gave up.
+    fn write_aside(&self, segment: &Segment, bytes: &[u8], pause: Pause<'_>) -> Result<bool> {
+        let (place, number) = (self.place(), segment.header.number);
+        let (path, size) = (place.sealing_path(number), bytes.len() as u64);
+        let file = place.begin_sealing(number)?;
+        file.allocate(size).map_err(|error| Error::no_room(&path, size, error))?;
+        for (part, chunk) in bytes.chunks(WRITE_BYTES).enumerate() {
+            let offset = (part * WRITE_BYTES) as u64;
+            file.write_at(offset, chunk).map_err(|error| Error::io(&path, "write", error))?;
+            pause();
+        }
+        if !is_planted(Bug::SealedNotSynced) {
+            file.sync_all().map_err(|error| Error::io(&path, "sync", error))?;
+        }
+        // What is compared is what the disk has, not what the cache still holds.
+        file.forget_cached().map_err(|error| Error::io(&path, "drop from the cache", error))?;
+        let vfs = &*place.vfs;
+        compare(&Sealed::open(vfs, path)?, &mut segment.source(vfs)?, vfs, pause)
     }
 
     fn before(&self, number: u64) -> Vec<Arc<Segment>> {

@@ -55,6 +55,7 @@ def test_a_backup_restored_is_the_log(sealed_log, taken, tmp_path):
     assert (report.first_seq, report.last_seq, report.left_out) == (0, COUNT - 1, 0)
     with aresbus.open(sealed_log, mode="r") as old, aresbus.open(tmp_path / "again", mode="r") as new:
         assert new.log_id == old.log_id
+        assert new.head() == old.head()
         assert [event.to_dict() for event in new.read()] == [event.to_dict() for event in old.read()]
         assert new.aggregate_version("order-1") == old.aggregate_version("order-1")
     with aresbus.open(tmp_path / "again") as log:

@@ -35,13 +35,25 @@ CALLS = {
     "act": lambda log: log.act("export"),
     "verify": lambda log: log.verify(),
     "stats": lambda log: log.stats(),
+    "head": lambda log: log.head(),
+    "prove": lambda log: log.prove(0),
     "last_seq": lambda log: log.last_seq,
     "durable_seq": lambda log: log.durable_seq,
     "first_seq": lambda log: log.first_seq,
     "epoch": lambda log: log.epoch,
 }
-STILL_KNOWN = {"path", "mode", "log_id", "is_closed", "poisoned", "recovery", "durability", "audit_trail"}
-ENDING = {"close"}
+STILL_KNOWN = {
+    "anchors",
+    "path",
+    "mode",
+    "log_id",
+    "is_closed",
+    "poisoned",
+    "recovery",
+    "durability",
+    "audit_trail",
+}
+ENDING = {"close", "backup"}
 WRITING = {"append", "append_bytes", "append_many", "wait_durable", "sync"}
 
 

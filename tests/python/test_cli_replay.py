@@ -107,7 +107,8 @@ def test_it_waits_for_the_recorded_time(folder):
     write_ticks(folder / "slow", 2, gap_ns=3_600 * SECOND_NS).close()
     command = [sys.executable, "-m", "aresbus", "replay", str(folder / "slow"), "--speed", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline().endswith('{"n":0}\n')
+        line = process.stdout.readline()
+        assert line.endswith('{"n":0}\n'), process.stderr.read()
         process.send_signal(2)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", "aresbus: interrupted\n")

@@ -5,7 +5,6 @@ Owns the findings. Changes nothing, and writes nothing into the backup: the engi
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +80,8 @@ def log_folders(manifest: Manifest) -> list[Path]:
 @contextmanager
 def seen_as_log(backup: Path, manifest: Manifest) -> Iterator[Path]:
     """A folder that looks like the log, by links into the backup; for reading alone."""
+    import tempfile  # noqa: PLC0415 - it costs every start of Python that asks for no backup
+
     view = Path(tempfile.mkdtemp(prefix="aresbus-backup-"))
     try:
         for member in manifest.members:

@@ -133,7 +133,7 @@ class _Taking:
             stage = self._backup / WORK / str(self._stages)
             head = _core.excerpt(self._source / folder, stage, log=log)
             whole = [
-                Found(_name(folder, Path(one).name), Path(one), Path(one).suffix == ".seg")
+                Found(_name(folder, Path(one).name), Path(one), Path(one).suffix == SEALED)
                 for one in head["whole"]
             ]
             taken = [self._taken(one) for one in whole]

@@ -7,7 +7,6 @@ came behind its end in the log that was.
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +56,8 @@ def restore(
     far; CorruptionError for a damaged one; TruncatedError where it begins later; ValueError for a naive datetime, or both
     limits; StorageError, DiskFullError, OSError.
     """
+    import tempfile  # noqa: PLC0415 - as in checking
+
     if to_seq is not None and to_time is not None:
         raise ValueError("a log is restored to a position or to a time, not to both")
     source, place = Path(backup), Path(target).resolve()
@@ -111,7 +112,6 @@ def _end(view: Path, manifest: Manifest, to_seq: int | None, to_time: datetime |
 
 def _make(source: Path, manifest: Manifest, view: Path, aside: Path, up_to: int | None) -> int | None:
     """Copy what belongs to the log, and cut its events; the newest that is in it."""
-    members = {one.path: one for one in manifest.members}
     wanted = manifest.members
     last_seq = manifest.last_seq
     if up_to is not None:
@@ -124,8 +124,8 @@ def _make(source: Path, manifest: Manifest, view: Path, aside: Path, up_to: int 
         }
         wanted = tuple(
             one
-            for path, one in members.items()
-            if path in whole or (path != "META" and not path.startswith("segments/"))
+            for one in manifest.members
+            if one.path in whole or (one.path != "META" and not one.path.startswith("segments/"))
         )
     for member in wanted:
         _copy(source, member, aside)

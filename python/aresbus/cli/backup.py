@@ -7,7 +7,7 @@ import time
 from argparse import Namespace
 from dataclasses import asdict
 
-from aresbus.cli.terminal import counted, duration, size, write_json
+from aresbus.cli.terminal import counted, duration, size, span, write_json
 from aresbus.log import open as open_log
 
 __all__ = ["run"]
@@ -22,11 +22,9 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         write_json({"log": arguments.log, **asdict(report), "seconds": took_ns / 1e9})
         return 0
-    if report.last_seq is None:
-        held = "no event"
-    else:
-        held = f"{counted(report.last_seq + 1 - report.first_seq, 'event')}, seq {report.first_seq} to {report.last_seq}"
-    print(f"{held}, {size(report.bytes)} in {counted(report.files, 'file')} → {report.path}")
+    print(
+        f"{span(report.first_seq, report.last_seq)}, {size(report.bytes)} in {counted(report.files, 'file')} → {report.path}"
+    )
     print(f"  {report.linked} linked, {report.copied} copied, {report.kept} kept from before")
     print(f"  {'verified' if report.is_verified else 'not verified'}, {duration(took_ns)}")
     return 0

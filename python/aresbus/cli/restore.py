@@ -8,7 +8,7 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from aresbus.backups import restore
-from aresbus.cli.terminal import counted, duration, size, write_json
+from aresbus.cli.terminal import counted, duration, size, span, write_json
 
 __all__ = ["run"]
 
@@ -21,11 +21,7 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         write_json({"backup": arguments.backup, **asdict(report), "seconds": took_ns / 1e9})
         return 0
-    if report.last_seq is None:
-        held = "no event"
-    else:
-        held = f"{counted(report.last_seq + 1 - report.first_seq, 'event')}, seq {report.first_seq} to {report.last_seq}"
     left_out = f", {counted(report.left_out, 'event')} of the backup left out" if report.left_out else ""
-    print(f"{held}{left_out}, {size(report.bytes)} → {report.path}")
+    print(f"{span(report.first_seq, report.last_seq)}{left_out}, {size(report.bytes)} → {report.path}")
     print(f"  verified, {duration(took_ns)}; the next writer begins a new epoch")
     return 0

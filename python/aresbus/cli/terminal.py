@@ -26,6 +26,7 @@ __all__ = [
     "print_table",
     "rich_table",
     "size",
+    "span",
     "write_json",
 ]
 
@@ -52,6 +53,13 @@ def count(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 event``, ``41,249 events``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def span(first_seq: int, last_seq: int | None) -> str:
+    """The events from one position to another: ``no event``, ``3 events, seq 7 to 9``."""
+    if last_seq is None:
+        return "no event"
+    return f"{counted(last_seq + 1 - first_seq, 'event')}, seq {first_seq} to {last_seq}"
 
 
 def size(number: float) -> str:

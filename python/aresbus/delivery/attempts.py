@@ -49,7 +49,7 @@ class Attempts:
         """Nothing was tried yet."""
         self._config, self._counters, self._troubles, self._clock = config, counters, troubles, clock
         self._statuses = statuses
-        self._latency = counters.latency if config.metrics_enabled else None
+        self._note_latency = counters.latency.record_since if config.metrics_enabled else None
 
     def begin(self, subscription: Subscription, event: Event) -> Literal[True] | Coroutine[Any, Any, bool]:
         """Deliver the event: True where it was taken at once, else what to await for whether it is passed.
@@ -65,8 +65,8 @@ class Attempts:
         ):
             return self._deliver(subscription, event)
         subscription.attempt = 0
-        if self._latency is not None and not subscription.is_behind:
-            self._latency.record_since(event)
+        if self._note_latency is not None and not subscription.is_behind:
+            self._note_latency(event)
         handled_event.set(event)
         subscription.said, subscription.is_judged = None, False
         try:
@@ -111,8 +111,8 @@ class Attempts:
             subscription.last_error = None
             subscription.attempt = await self._resumed_attempts(subscription, event)
             handled_event.set(event)
-            if self._latency is not None and not subscription.is_behind:
-                self._latency.record_since(event)
+            if self._note_latency is not None and not subscription.is_behind:
+                self._note_latency(event)
             begun = self._try(subscription, event)
         while True:
             verdict = begun if isinstance(begun, Verdict) else await begun

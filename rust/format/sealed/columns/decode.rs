@@ -29,11 +29,10 @@ pub fn decode(columns: &[u8], bytes: usize, first_seq: u64, epoch: u32) -> Optio
     for length in &mut lengths {
         *length = rest.length()?;
     }
-    let mut split = [Reader::default(); COLUMNS];
-    for (column, length) in split.iter_mut().zip(lengths) {
+    let mut columns = Columns::<Reader<'_>>::default();
+    for (column, length) in columns.each().into_iter().zip(lengths) {
         *column = Reader(rest.take(length)?);
     }
-    let mut columns = Columns::of_order(split);
     let shapes = std::mem::take(&mut columns.shapes);
     let (shapes, odd) = shapes.0.as_chunks::<SHAPE_BYTES>();
     let mut decoder = Decoder {
@@ -52,7 +51,7 @@ pub fn decode(columns: &[u8], bytes: usize, first_seq: u64, epoch: u32) -> Optio
     while decoder.records.len() < bytes {
         decoder.record(bytes)?;
     }
-    let is_spent = decoder.columns.into_order().iter().all(|column| column.0.is_empty());
+    let is_spent = decoder.columns.each().iter().all(|column| column.0.is_empty());
     (is_spent && odd.is_empty() && rest.0.is_empty() && decoder.records.len() == bytes)
         .then_some(decoder.records)
 }

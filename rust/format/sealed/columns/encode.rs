@@ -222,8 +222,8 @@ impl<'a> Encoder<'a> {
     }
 
     /// The lengths of the columns, then the columns.
-    fn finish(self) -> Vec<u8> {
-        let columns = self.columns.into_order();
+    fn finish(mut self) -> Vec<u8> {
+        let columns = self.columns.each();
         let mut bytes = Vec::with_capacity(columns.iter().map(|column| column.len() + 10).sum());
         for column in &columns {
             put(&mut bytes, column.len() as u64);

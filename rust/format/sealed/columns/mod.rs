@@ -52,79 +52,25 @@ struct Columns<T> {
 }
 
 impl<T> Columns<T> {
-    /// In the order in which they are stored.
-    fn into_order(self) -> [T; COLUMNS] {
-        let Self {
-            shapes,
-            shape,
-            whole,
-            time,
-            aggregate,
-            aggregate_ids,
-            previous,
-            version,
-            event_id,
-            reference,
-            ids,
-            event_time,
-            tags,
-            payload_bytes,
-            payload,
-        } = self;
+    /// Each, in the order in which they are stored.
+    fn each(&mut self) -> [&mut T; COLUMNS] {
         [
-            shapes,
-            shape,
-            whole,
-            time,
-            aggregate,
-            aggregate_ids,
-            previous,
-            version,
-            event_id,
-            reference,
-            ids,
-            event_time,
-            tags,
-            payload_bytes,
-            payload,
+            &mut self.shapes,
+            &mut self.shape,
+            &mut self.whole,
+            &mut self.time,
+            &mut self.aggregate,
+            &mut self.aggregate_ids,
+            &mut self.previous,
+            &mut self.version,
+            &mut self.event_id,
+            &mut self.reference,
+            &mut self.ids,
+            &mut self.event_time,
+            &mut self.tags,
+            &mut self.payload_bytes,
+            &mut self.payload,
         ]
-    }
-
-    fn of_order(columns: [T; COLUMNS]) -> Self {
-        let [
-            shapes,
-            shape,
-            whole,
-            time,
-            aggregate,
-            aggregate_ids,
-            previous,
-            version,
-            event_id,
-            reference,
-            ids,
-            event_time,
-            tags,
-            payload_bytes,
-            payload,
-        ] = columns;
-        Self {
-            shapes,
-            shape,
-            whole,
-            time,
-            aggregate,
-            aggregate_ids,
-            previous,
-            version,
-            event_id,
-            reference,
-            ids,
-            event_time,
-            tags,
-            payload_bytes,
-            payload,
-        }
     }
 }
 
