@@ -3,10 +3,10 @@
 //! Owns the list. In the writer's process each roll appends to it; a reader looks at the directory, where an entered
 //! segment names the one before it. Refuses to know what is in a segment.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     place::{OpenedSegment, Place, durable_marks, highest_watermark},
     segment::Segment,
     threads::{PoisonError, RwLock},
@@ -150,7 +150,7 @@ impl Shelf {
             if !is_known {
                 opened = match self.place.open_segment(first, &self.log_id) {
                     // It has gone meanwhile, too.
-                    Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                    Err(error) if error.is_missing_file() => continue,
                     opened => opened?.into_segment(),
                 };
             }

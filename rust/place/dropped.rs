@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Place, header_error};
+use super::Place;
 use crate::{
     error::{Error, Result},
     format::{
@@ -51,7 +51,7 @@ impl Place {
         let size = file.bytes().map_err(|error| Error::io(&path, "measure", error))?;
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         file.read_at(0, &mut bytes).map_err(|error| Error::io(&path, "read", error))?;
-        let blob = Blob::check(&bytes).map_err(|fault| header_error(path.clone(), 0, &fault))?;
+        let blob = Blob::check(&bytes).map_err(|fault| fault.at(path.clone(), 0))?;
         if blob.log_id != log_id || blob.key != KEY {
             return Err(Error::corrupt(path, 0, "it is another log's"));
         }
@@ -72,13 +72,7 @@ impl Place {
         let is_before =
             |name: &&String| names::leading_number(name).is_some_and(|number| number < first_segment);
         for name in names.iter().filter(is_before) {
-            let path = dir.join(name);
-            match self.vfs.unlink(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io(path, "remove", error));
-                }
-                _ => {}
-            }
+            self.remove_if_there(&dir.join(name))?;
         }
         Ok(())
     }
