@@ -96,6 +96,18 @@ impl Scan {
         self
     }
 
+    /// For who was told [`Error::Truncated`] and takes what is kept: goes on from `first_seq`; backward that was the end.
+    /// Returns where it stood, if that is what was lost.
+    pub fn go_on_from(&mut self, first_seq: u64) -> Option<u64> {
+        match &mut self.way {
+            Way::Forward(forward) => forward.go_on_from(first_seq),
+            Way::Backward(_) => {
+                self.left = 0;
+                None
+            }
+        }
+    }
+
     /// Offset behind the last record examined, in its segment; 0 backward.
     #[must_use]
     pub fn offset(&self) -> usize {
@@ -103,6 +115,12 @@ impl Scan {
             Way::Forward(forward) => forward.offset(),
             Way::Backward(_) => 0,
         }
+    }
+
+    /// Whether the oldest event comes first.
+    #[must_use]
+    pub fn is_forward(&self) -> bool {
+        matches!(self.way, Way::Forward(_))
     }
 
     /// Position up to which everything was examined; backward, down to which.

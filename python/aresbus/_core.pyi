@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 from typing_extensions import disjoint_base
 
 from aresbus.evidence import TreeHead
+from aresbus.places import Lost
 from aresbus.reports import (
     Excerpt,
     LogStats,
@@ -313,6 +314,7 @@ class Log:
         tags: Mapping[str, str] | None = None,
         direction: Literal["forward", "backward"] = "forward",
         durable: bool = False,
+        on_message: Callable[[Lost], object] | None = None,
     ) -> EventIterator:
         """Events committed so far that match. ``after`` is exclusive, ``up_to`` inclusive; ``since``
         inclusive, ``until`` exclusive: aware datetimes or ns since 1970 (naive datetimes: ValueError).
@@ -323,7 +325,9 @@ class Log:
         first, ``limit`` counts from there; ``after`` and ``up_to`` mean the same events as forward, and what is
         committed after the call is not part of it. Raises CorruptionError where damage lies below the watermark,
         TruncatedError where ``after`` or ``up_to`` lies before the oldest event still kept, or an aggregate, asked for
-        without ``after`` and ``since``, has lost events; backward that comes last.
+        without ``after`` and ``since``, has lost events; backward that comes last. With ``on_message`` nothing is raised
+        then: in its place among the events it is called with the :class:`Lost` that a subscription would be told, in the
+        thread that reads, and the read goes on with the oldest event kept. What it raises comes out of ``next``.
         """
     def follow(
         self,
@@ -335,6 +339,7 @@ class Log:
         source: str | None = None,
         tags: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        on_message: Callable[[Lost], object] | None = None,
     ) -> EventIterator:
         """As :meth:`read`, forward, but at the end waits for more, by whatever writer, ``timeout`` seconds; None: for ever."""
     def wait(self, after: int | None, timeout: float | None = None) -> bool:

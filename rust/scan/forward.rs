@@ -98,6 +98,20 @@ impl Forward {
         self.next_seq
     }
 
+    /// Stands at `first_seq`, the oldest event kept, and asks for no whole aggregate any more; where it stood, if before that.
+    pub fn go_on_from(&mut self, first_seq: u64) -> Option<u64> {
+        let stood = self.next_seq;
+        self.skipped_before = self.skipped_records();
+        self.cursor = None;
+        self.next_seq = stood.max(first_seq);
+        if let Some(chain) = &mut self.chain {
+            chain.retain(|seq| *seq >= first_seq);
+        }
+        self.filter.whole_from = None;
+        self.is_oldest_awaited = false;
+        (stood < first_seq).then_some(stood)
+    }
+
     pub fn skipped_records(&self) -> u64 {
         self.skipped_before + self.cursor.as_ref().map_or(0, |cursor| cursor.walk.skipped_records)
     }
