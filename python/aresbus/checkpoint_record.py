@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aresbus import _core
-from aresbus.places import Anchor
+from aresbus.places import Anchor, Lost
 
 __all__ = ["CHECKPOINT", "FOLDER", "NAMED", "Standing", "folders_in", "standings_in"]
 
@@ -43,8 +43,14 @@ def standings_in(log_path: str | os.PathLike[str]) -> Iterator[Standing]:
         except FileNotFoundError:
             continue
         with memory:
-            checkpoint = next(memory.read(types=CHECKPOINT, direction="backward", limit=1), None)
-            named = next(memory.read(types=NAMED, limit=1), None)
+            # Beside its writer: what lets records go says the newest of them again, behind what goes.
+            newest = memory.read(types=CHECKPOINT, direction="backward", limit=1, on_message=_pass_over)
+            checkpoint = next(newest, None)
+            named = next(memory.read(types=NAMED, limit=1, on_message=_pass_over), None)
             if named is not None:
                 next_seq = 0 if checkpoint is None else Anchor(**checkpoint.data).seq + 1
                 yield Standing(str(named.data["name"]), next_seq)
+
+
+def _pass_over(_lost: Lost) -> None:
+    """Who asks for any record, or for the newest one, need not know of those that are gone."""

@@ -224,7 +224,10 @@ impl PyEventIterator {
             };
             match raised(py, py.detach(|| self.look(patience)))? {
                 Look::Event(event) => return Ok(Some(PyEvent::stored(Origin::Record(event)))),
-                Look::Lost(from, to) => self.tell_of(py, from, to)?,
+                Look::Lost(from, to) => {
+                    self.tell_of(py, from, to)?;
+                    continue; // what is kept comes at once, also when time is up
+                }
                 Look::End => return Ok(None),
                 Look::NothingYet => py.check_signals()?,
             }
