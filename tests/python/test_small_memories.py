@@ -1,6 +1,5 @@
 """What a durable subscription remembers stays small, and nothing of it that counts is forgotten on the way."""
 
-import threading
 import time
 
 import pytest
@@ -9,6 +8,7 @@ from aresbus.places import anchor_of
 from aresbus.subscriptions import Anchor, ParkedDelivery, checkpoints
 from aresbus.subscriptions.checkpoints import Retry, SubscriptionLog
 from test_retention import filled, opened
+from test_retention_backup import beside
 
 MANY = 12_000
 RETRY = Retry(7, "id", 2, "again", 12)
@@ -99,45 +99,23 @@ def test_beside_the_loop_that_parks_and_resolves_and_a_reader_that_looks(log):
     memory = SubscriptionLog(log, "desk")
     for event in events[:50]:
         parked(memory, event)
-    memory.note_retry(RETRY)
-    stop, failures = threading.Event(), []
+    begins = iter(range(0, 10**9, 1_000))
 
-    def say_again():
-        n = 0
-        try:
-            while not stop.is_set():
-                moved(memory, n, 1_000)
-                n += 1_000
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
+    def look(_):
+        looking = SubscriptionLog(log, "desk", mode="r")
+        assert {one.event.seq for one in looking.deliveries()} >= set(range(25))
+        looking.close()
 
-    def look():
-        try:
-            while not stop.is_set():
-                beside = SubscriptionLog(log, "desk", mode="r")
-                assert {one.event.seq for one in beside.deliveries()} >= set(range(25))
-                beside.close()
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            failures.append(error)
-
-    threads = [threading.Thread(target=one) for one in (say_again, look)]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + 60
-    try:
-        n = 0
-        while memory._log.first_seq < 5_000 and time.monotonic() < deadline and not failures:
+    n = 0
+    with beside(lambda _: moved(memory, next(begins), 1_000)), beside(look):
+        deadline = time.monotonic() + 60
+        while memory._log.first_seq < 5_000 and time.monotonic() < deadline:
             event = events[25 + n % 25]
             memory.resolve(anchor_of(event), "dropped")
             memory.note_retry(Retry(7, "id", n, "again", 12))
             assert len(memory.deliveries()) == 49
             parked(memory, event)
             n += 1
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert not failures
     memory.close()
     memory = SubscriptionLog(log, "desk")
     assert memory._log.first_seq > 0

@@ -301,11 +301,11 @@ class SubscriptionLog:
             records = self._log.read(after=first - 1 if first else None, up_to=last, types=PARKED)
             try:
                 found = {wanted[record.seq]: record.data for record in records if record.seq in wanted}
-                break
             except TruncatedError:  # they were said again meanwhile; a reader does not know where
                 while self._mode == "r" and not self._recall():
                     pass
-        return [self._delivery(place, found[place]) for place in sorted(found)]
+            else:
+                return [self._delivery(place, found[place]) for place in sorted(found)]
 
     def _delivery(self, place: Anchor, data: dict[str, Any]) -> ParkedDelivery:
         event = event_at(self._events, place.seq)
