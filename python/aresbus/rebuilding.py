@@ -210,7 +210,7 @@ def _complete(log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: i
     if after is not None and after + 1 >= first_seq:
         return read(after=after)
     if up_to is not None and up_to < first_seq:
-        return _before_the_oldest(log, aggregate_id, after, up_to)
+        return _before_the_oldest(log, aggregate_id, base, up_to)
     events = read(after=oldest)
     first = next(events, None)
     # Where there is none up to there, the first one that is kept says whether there were others before it.
@@ -229,13 +229,16 @@ def _complete(log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: i
     return () if first is None else chain((first,), events)
 
 
-def _before_the_oldest(log: Log, aggregate_id: str, after: int | None, up_to: int) -> Iterable[Event]:
-    """No events, where none can be missing between ``after`` and a bound that lies before all that is kept."""
+def _before_the_oldest(
+    log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: int
+) -> Iterable[Event]:
+    """No events, where none can be missing between ``base`` and a bound that lies before all that is kept."""
+    after = None if base is None else base.snapshot.sequence_number
     first_kept = next(log.read(after=log.first_seq - 1, limit=1, aggregate_id=aggregate_id), None)
     was_before = log.aggregate_version(aggregate_id) if first_kept is None else first_kept.aggregate_prev
     if after == up_to or was_before is None:
         return ()
-    if first_kept is not None and after is not None and was_before <= after:
+    if base is not None and was_before <= (base.aggregate_version if first_kept is None else after or 0):
         return ()
     raise TruncatedError(
         f"events of {aggregate_id} before {log.first_seq} are no longer kept", first_seq=log.first_seq
