@@ -238,7 +238,8 @@ def _before_the_oldest(
     was_before = log.aggregate_version(aggregate_id) if first_kept is None else first_kept.aggregate_prev
     if after == up_to or was_before is None:
         return ()
-    if base is not None and was_before <= (base.aggregate_version if first_kept is None else after or 0):
+    known = None if base is None else base.aggregate_version if first_kept is None else after
+    if known is not None and was_before <= known:
         return ()
     raise TruncatedError(
         f"events of {aggregate_id} before {log.first_seq} are no longer kept", first_seq=log.first_seq
