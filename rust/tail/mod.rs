@@ -7,16 +7,18 @@
 //! * [`commit`]: the committed position, published without a lock;
 //! * [`sync`]: durability, watermarks, poison;
 //! * [`keeper`]: the background thread;
-//! * [`sealer`]: the other one, which compresses what is full.
+//! * [`sealer`]: the other one, which compresses what is full;
+//! * [`retain`]: dropping what expired.
 //!
-//! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`
-//! and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
+//! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`,
+//! `retaining` (before all others) and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
 
 mod checks;
 mod commit;
 mod dictionary;
 mod ids;
 mod keeper;
+mod retain;
 mod roll;
 mod sealer;
 mod sync;
@@ -28,6 +30,7 @@ use std::{
 };
 
 pub use commit::CommittedPosition;
+pub use retain::Retained;
 pub use write::Appended;
 
 use crate::{
@@ -83,6 +86,8 @@ pub struct Tail {
     is_abandoned: AtomicBool,
     /// Held while closing, so that nobody takes the log for closed before it is.
     closing: Mutex<()>,
+    /// Held for a pass of retention.
+    retaining: Mutex<()>,
     lock: Mutex<Option<Box<dyn Lock>>>,
     keeper: Arc<keeper::Signal>,
     sealing: Arc<sealer::Sealing>,
@@ -149,6 +154,7 @@ impl Tail {
             is_closed: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             closing: Mutex::default(),
+            retaining: Mutex::default(),
             lock: Mutex::new(Some(start.lock)),
             keeper: Arc::default(),
             sealing: sealer::Sealing::of(start.unindexed),
@@ -341,6 +347,7 @@ impl Tail {
         // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood. One that broke
         // off in the middle poisons, and leaves no clean mark.
         drop(self.lock_writer(Patience::Wait));
+        drop(self.retaining.lock());
         let outcome = self.leave_clean_mark();
         if !is_planted(Bug::CloseUnheard) {
             self.durable.wake_all();
