@@ -14,7 +14,7 @@ use crate::{
     segment::{Segment, Step},
 };
 
-/// How often an excerpt is begun again because files went away under it: sealing and retention remove some.
+/// How often an excerpt is begun at most: files go away under it, by sealing and by retention, which moves the log's beginning too.
 const ATTEMPTS: u32 = 16;
 
 /// What an excerpt holds.
@@ -39,20 +39,30 @@ pub struct Excerpt {
 /// [`Error::Missing`], [`Error::Truncated`] if `up_to` lies before the events kept, [`Error::Corrupt`], [`Error::Version`],
 /// [`Error::DiskFull`], [`Error::Io`].
 pub fn excerpt(from: &Place, to: &Place, known: Option<Mark>, up_to: Option<u64>) -> Result<Excerpt> {
-    for _ in 1..ATTEMPTS {
-        match try_excerpt(from, to, known, up_to) {
-            Err(error) if error.is_missing_file() => {}
-            outcome => return outcome,
+    let mut attempt = 1;
+    loop {
+        let meta = from.read_meta()?.ok_or_else(|| Error::Missing { path: from.path.clone() })?;
+        let outcome = try_excerpt(from, to, meta, known, up_to);
+        let Err(error) = &outcome else { return outcome };
+        let has_moved = || Ok(from.read_meta()?.is_some_and(|now| now.first_segment != meta.first_segment));
+        if attempt == ATTEMPTS || !(error.is_missing_file() || has_moved()?) {
+            return outcome;
         }
+        attempt += 1;
     }
-    try_excerpt(from, to, known, up_to)
 }
 
-fn try_excerpt(from: &Place, to: &Place, known: Option<Mark>, up_to: Option<u64>) -> Result<Excerpt> {
-    let meta = from.read_meta()?.ok_or_else(|| Error::Missing { path: from.path.clone() })?;
+fn try_excerpt(
+    from: &Place,
+    to: &Place,
+    meta: Meta,
+    known: Option<Mark>,
+    up_to: Option<u64>,
+) -> Result<Excerpt> {
     let listing = from.list()?;
-    let opened: Result<Vec<_>> =
-        listing.segments.iter().map(|number| from.open_segment(*number, &meta.log_id)).collect();
+    // What lies before META's first segment is no part of the log, though a crash may have left it.
+    let numbers = listing.segments.iter().filter(|number| **number >= meta.first_segment);
+    let opened: Result<Vec<_>> = numbers.map(|number| from.open_segment(*number, &meta.log_id)).collect();
     let opened = opened?;
     let mut marks = durable_marks(&meta, &opened);
     marks.extend(known);

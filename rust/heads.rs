@@ -63,6 +63,22 @@ impl Heads {
         }
     }
 
+    /// Takes over what is newer in `other`.
+    pub fn merge(&mut self, other: Self) {
+        for (id, head) in other.0 {
+            let known = self.0.entry(id).or_insert(head);
+            if known.seq < head.seq {
+                *known = head;
+            }
+        }
+    }
+
+    /// Those of aggregates whose newest event lies before `seq`.
+    #[must_use]
+    pub fn before(&self, seq: u64) -> Self {
+        Self(self.0.iter().filter(|(_, head)| head.seq < seq).map(|(id, head)| (id.clone(), *head)).collect())
+    }
+
     /// Number of aggregates.
     #[must_use]
     pub fn count(&self) -> usize {

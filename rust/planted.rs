@@ -31,6 +31,10 @@ pub enum Bug {
     EventsRepeated,
     /// `stale-heads`: a recovery forgets the heads of the aggregates.
     StaleHeads,
+    /// `heads-not-kept`: what expires takes the versions of its aggregates along (R20).
+    HeadsNotKept,
+    /// `dropped-before-meta`: segments go before META says so (R20).
+    DroppedBeforeMeta,
     /// `poison-forgotten`: a failed sync does not poison (R14).
     PoisonForgotten,
     /// `waiter-not-woken`: nobody wakes those who wait for a sync (R14).
@@ -102,6 +106,8 @@ impl Bug {
             Self::EventSkipped => "event-skipped",
             Self::EventsRepeated => "events-repeated",
             Self::StaleHeads => "stale-heads",
+            Self::HeadsNotKept => "heads-not-kept",
+            Self::DroppedBeforeMeta => "dropped-before-meta",
             Self::PoisonForgotten => "poison-forgotten",
             Self::WaiterNotWoken => "waiter-not-woken",
             Self::PagesBelieved => "pages-believed",

@@ -70,7 +70,7 @@ impl Scan {
     /// says where to begin: everything up to its `up_to` is known to be committed.
     ///
     /// # Errors
-    /// [`Error::Truncated`] if `after` lies before the oldest event kept.
+    /// [`Error::Truncated`] if `after` lies before the oldest event kept, or all of a whole aggregate does.
     pub fn new(shelf: Arc<Shelf>, query: Query, head: Option<Head>) -> Result<Self> {
         shelf.look_for_news()?;
         let first_seq = shelf.first_seq();
@@ -80,7 +80,11 @@ impl Scan {
         }
         let (left, direction, is_bounded) =
             (query.limit.unwrap_or(u64::MAX), query.direction, query.after.is_some());
-        let filter = Filter::of(query);
+        let whole_from = (first_seq > 0 && head.is_some() && query.is_whole_aggregate()).then_some(first_seq);
+        if whole_from.is_some() && head.is_some_and(|head| head.seq < first_seq) {
+            return Err(Error::Truncated { first_seq });
+        }
+        let filter = Filter::of(query, whole_from);
         let way = match direction {
             Direction::Forward => Way::Forward(Box::new(Forward::new(shelf, filter, start, head)?)),
             Direction::Backward => {
@@ -99,6 +103,18 @@ impl Scan {
         self
     }
 
+    /// For who was told [`Error::Truncated`] and takes what is kept: goes on from `first_seq`; backward that was the end.
+    /// Returns where it stood, if that is what was lost.
+    pub fn go_on_from(&mut self, first_seq: u64) -> Option<u64> {
+        match &mut self.way {
+            Way::Forward(forward) => forward.go_on_from(first_seq),
+            Way::Backward(_) => {
+                self.left = 0;
+                None
+            }
+        }
+    }
+
     /// Offset behind the last record examined, in its segment; 0 backward.
     #[must_use]
     pub fn offset(&self) -> usize {
@@ -106,6 +122,12 @@ impl Scan {
             Way::Forward(forward) => forward.offset(),
             Way::Backward(_) => 0,
         }
+    }
+
+    /// Whether the oldest event comes first.
+    #[must_use]
+    pub fn is_forward(&self) -> bool {
+        matches!(self.way, Way::Forward(_))
     }
 
     /// Position up to which everything was examined; backward, down to which.

@@ -3,10 +3,10 @@
 //! Owns the list. In the writer's process each roll appends to it; a reader looks at the directory, where an entered
 //! segment names the one before it. Refuses to know what is in a segment.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     place::{OpenedSegment, Place, durable_marks, highest_watermark},
     segment::Segment,
     threads::{PoisonError, RwLock},
@@ -25,7 +25,8 @@ pub enum News {
 pub struct Shelf {
     /// Where the files lie.
     pub place: Place,
-    log_id: [u8; 16],
+    /// The log's id.
+    pub log_id: [u8; 16],
     news: News,
     segments: RwLock<Vec<Arc<Segment>>>,
     /// Numbers of segments behind a torn tail: they are there, entered, and none of their events counts.
@@ -90,7 +91,7 @@ impl Shelf {
         })
     }
 
-    /// Whether `segment` went from the front; only without a disk.
+    /// Whether `segment` went from the front.
     #[must_use]
     pub fn has_dropped(&self, segment: &Segment) -> bool {
         self.with(|segments| {
@@ -110,9 +111,14 @@ impl Shelf {
         if self.news == News::Announced {
             return Ok(());
         }
+        let numbers = self.place.list()?.segments;
+        let first = self.with(|segments| segments.first().map_or(0, |segment| segment.header.number));
+        if numbers.first().is_some_and(|number| *number > first) {
+            self.look_at_front()?;
+        }
         let newest = self.with(|segments| segments.last().map_or(0, |segment| segment.header.number));
         let is_news = |number: &u64| *number > newest && !self.stranded.contains(number);
-        for number in self.place.list()?.segments.into_iter().filter(is_news) {
+        for number in numbers.into_iter().filter(is_news) {
             let opened = match self.place.open_segment(number, &self.log_id) {
                 Ok(opened) => opened,
                 // A spare of a writer that is gone; the next one removed it under our eyes.
@@ -122,6 +128,41 @@ impl Shelf {
             self.accept(opened);
         }
         Ok(())
+    }
+
+    /// Forgets the segments before META's first one, which another process has dropped; that one is there then, also where
+    /// all that were known have gone.
+    fn look_at_front(&self) -> Result<()> {
+        let mut found = None;
+        loop {
+            let Some(meta) = self.place.read_meta()? else { return Ok(()) };
+            let first = meta.first_segment;
+            if first == 0 {
+                return Ok(());
+            }
+            if found.replace(first) == Some(first) {
+                let gone = ErrorKind::NotFound.into();
+                return Err(Error::io(self.place.sealed_path(first), "open", gone));
+            }
+            let is_known =
+                self.with(|segments| segments.iter().any(|segment| segment.header.number >= first));
+            let mut opened = None;
+            if !is_known {
+                opened = match self.place.open_segment(first, &self.log_id) {
+                    // It has gone meanwhile, too.
+                    Err(error) if error.is_missing_file() => continue,
+                    opened => opened?.into_segment(),
+                };
+            }
+            self.update(|segments| {
+                let is_kept = |segment: &Arc<Segment>| segment.header.number >= first;
+                if opened.is_some() || segments.iter().any(is_kept) {
+                    segments.retain(is_kept);
+                }
+                segments.extend(opened.take().filter(|_| segments.is_empty()).map(Arc::new));
+            });
+            return Ok(());
+        }
     }
 
     fn accept(&self, opened: OpenedSegment) {

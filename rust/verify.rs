@@ -165,7 +165,8 @@ impl Verification {
     /// What an opening would find, and the segments that there are.
     fn look(&mut self, place: &Place, meta: Option<&Meta>) -> Result<Vec<Segment>> {
         let log_id = meta.map(|meta| meta.log_id);
-        let listing = place.list().map_err(|_| Error::Missing { path: place.path.clone() })?;
+        let mut listing = place.list().map_err(|_| Error::Missing { path: place.path.clone() })?;
+        listing.forget_before(meta.map_or(0, |meta| meta.first_segment));
         if log_id.is_none() && listing.segments.is_empty() && self.findings.is_empty() {
             return Err(Error::Missing { path: place.path.clone() });
         }

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     )
     from aresbus.evidence import InclusionProof, TreeHead, heads_in
     from aresbus.health import HealthCheck, HealthLimits, HealthReport
+    from aresbus.holds import Hold
     from aresbus.latency import LatencyReport, latency_between
     from aresbus.log import Log, open  # noqa: A004 - aresbus.open is the name of the contract
     from aresbus.projections import (
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from aresbus.repairing import repair
     from aresbus.replay import Replay, ReplayReport, StrategyBus, digest_of, gate, sink
     from aresbus.repositories import Executed, Repository
+    from aresbus.retention import Pin, RetentionPlan, RetentionPolicy, SegmentFate
     from aresbus.salvaging import SalvageReport, salvage
     from aresbus.schema import EventVersionManager, Schema
     from aresbus.snapshot_acts import (
@@ -149,6 +151,7 @@ __all__ = [
     "HealthCheck",
     "HealthLimits",
     "HealthReport",
+    "Hold",
     "IEventStore",
     "InclusionProof",
     "IncompatibleSchemaError",
@@ -164,6 +167,7 @@ __all__ = [
     "MemoryProjectionStore",
     "ParkedDelivery",
     "PendingEvent",
+    "Pin",
     "Projection",
     "ProjectionError",
     "ProjectionPosition",
@@ -176,10 +180,13 @@ __all__ = [
     "ReplayReport",
     "Repository",
     "RestoreReport",
+    "RetentionPlan",
+    "RetentionPolicy",
     "SalvageReport",
     "Schema",
     "SchemaConflictError",
     "SchemaError",
+    "SegmentFate",
     "SnapshotPolicy",
     "SqliteProjectionStore",
     "StatusEndpoint",
@@ -282,6 +289,7 @@ _HOMES = {
     "events": ("Event", "EventMetadata", "EventSnapshot", "EventStatus", "EventType", "register_event_type"),
     "evidence": ("InclusionProof", "TreeHead", "heads_in"),
     "health": ("HealthCheck", "HealthLimits", "HealthReport"),
+    "holds": ("Hold",),
     "latency": ("LatencyReport", "latency_between"),
     "log": ("Log", "open"),
     "projections": (
@@ -297,6 +305,7 @@ _HOMES = {
     "repairing": ("repair",),
     "replay": ("Replay", "ReplayReport", "StrategyBus", "digest_of", "gate", "sink"),
     "repositories": ("Executed", "Repository"),
+    "retention": ("Pin", "RetentionPlan", "RetentionPolicy", "SegmentFate"),
     "salvaging": ("SalvageReport", "salvage"),
     "schema": ("EventVersionManager", "Schema"),
     "snapshot_acts": (

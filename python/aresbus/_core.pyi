@@ -16,7 +16,17 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 from typing_extensions import disjoint_base, override
 
 from aresbus.evidence import TreeHead
-from aresbus.reports import Excerpt, LogStats, Loss, RecoveryReport, RepairReport, Unread, VerifyResult
+from aresbus.places import Lost
+from aresbus.reports import (
+    Excerpt,
+    LogStats,
+    Loss,
+    RecoveryReport,
+    RepairReport,
+    RetentionReport,
+    Unread,
+    VerifyResult,
+)
 
 Durability: TypeAlias = Literal["none", "interval", "group", "always"]
 """When an append returns: committed (``none``, ``interval``) or durable (``group``, ``always``)."""
@@ -159,8 +169,7 @@ class Event:
     def is_replay(self) -> bool:
         """The event reached its handler through a replay."""
     def _set_replay(self) -> None: ...
-    def _set_status(self, status: Any) -> None:
-        """The bus's view of the delivery; becomes ``metadata.status`` (also of metadata not made yet)."""
+    def _set_status(self, status: Any) -> None: ...
     def _status(self) -> Any: ...
 
 @final
@@ -327,6 +336,7 @@ class Log:
         tags: Mapping[str, str] | None = None,
         direction: Literal["forward", "backward"] = "forward",
         durable: bool = False,
+        on_message: Callable[[Lost], object] | None = None,
     ) -> EventIterator:
         """Events committed so far that match. ``after`` is exclusive, ``up_to`` inclusive; ``since``
         inclusive, ``until`` exclusive: aware datetimes or ns since 1970 (naive datetimes: ValueError).
@@ -336,7 +346,10 @@ class Log:
         name none. ``tags``: all of them must be there, with these values. ``direction="backward"``: the newest event
         first, ``limit`` counts from there; ``after`` and ``up_to`` mean the same events as forward, and what is
         committed after the call is not part of it. Raises CorruptionError where damage lies below the watermark,
-        TruncatedError where ``after`` lies before the oldest event still kept.
+        TruncatedError where ``after`` or ``up_to`` lies before the oldest event still kept, or an aggregate, asked for
+        without ``after`` and ``since``, has lost events; backward that comes last. With ``on_message`` nothing is raised
+        then: in its place among the events it is called with the :class:`Lost` that a subscription would be told, in the
+        thread that reads, and the read goes on with the oldest event kept. What it raises comes out of ``next``.
         """
     def follow(
         self,
@@ -348,6 +361,7 @@ class Log:
         source: str | None = None,
         tags: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        on_message: Callable[[Lost], object] | None = None,
     ) -> EventIterator:
         """As :meth:`read`, forward, but at the end waits for more, by whatever writer, ``timeout`` seconds; None: for ever."""
     def wait(self, after: int | None, timeout: float | None = None) -> bool:
@@ -380,6 +394,8 @@ class Log:
     def _snapshots(self, aggregate_id: str | None) -> list[tuple[int, str]]: ...
     def _read_snapshot(self, file_name: str) -> tuple[str, bytes] | None: ...
     def _drop_snapshots(self, file_names: list[str]) -> None: ...
+    def _retain(self, seq: int) -> RetentionReport: ...
+    def _aggregates_in(self, first: int, last: int) -> list[tuple[str, list[str], int]]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

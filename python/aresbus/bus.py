@@ -22,6 +22,8 @@ from aresbus.events import EventSnapshot, event_type_of
 from aresbus.foreign import ForeignStore
 from aresbus.log import Log
 from aresbus.publishing import Publication
+from aresbus.reports import RetentionReport
+from aresbus.retention import RetentionPlan
 from aresbus.schema.presenting import parts_of
 from aresbus.snapshot_acts import CheckedSnapshot, checked, drop_snapshots
 from aresbus.store import waits_for_disk
@@ -45,7 +47,8 @@ class EnhancedEventBus(SubscribableBus):
     ``config`` is ``{"event_bus": {...}}`` with any of the fifteen keys; engine settings (durability,
     sync_interval_ms, segment_bytes, ...) go into ``log_options``. ``mode="r"`` follows a log that another process
     writes. ``event_store`` is a store of your own, or one of ours. ``strict``: refused input raises instead of
-    answering with an empty id. Nothing is opened before :meth:`initialize`, ``async with``, or the first publish.
+    answering with an empty id. ``retention`` says what is kept
+    beyond ``event_ttl_days``. Nothing is opened before :meth:`initialize`, ``async with``, or the first publish.
     Raises ConfigError.
 
     Threads: ``publish``, ``subscribe``, ``unsubscribe`` and the readings work from any thread; handlers run on the
@@ -251,6 +254,24 @@ class EnhancedEventBus(SubscribableBus):
             problem = "event_store: a store of your own lists no snapshots"
             raise ConfigError(problem, problems=[problem])
         return await self._opened()
+
+    # What is kept
+
+    async def retention_plan(self) -> RetentionPlan:
+        """What the next pass of retention would drop, and why the rest stays: holds, subscriptions, missing snapshots.
+
+        By the policy that the bus was made with and ``event_ttl_days``. Changes nothing; off the loop. Snapshots that
+        the pass itself would make first are among the pins. Raises CorruptionError, StorageError, LogClosedError.
+        """
+        return await asyncio.to_thread(self._expiry.plan, await self._opened())
+
+    async def apply_retention(self, *, reason: str = "") -> RetentionReport | None:
+        """Make a pass now, as the bus does by itself every ``health_check_interval`` seconds; None where nothing went.
+
+        Snapshots that are missing are made first; intent and outcome go to the audit log. Off the loop. Raises what
+        :meth:`Log.apply_retention` raises.
+        """
+        return await self._expiry.apply(await self._opened(), reason)
 
     # Conversations
 

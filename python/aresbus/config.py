@@ -24,11 +24,7 @@ CONFIG_FILE = "aresbus.toml"
 CONFIG_FILE_VARIABLE = "ARESBUS_CONFIG"
 """Environment variable that names another file than aresbus.toml in the working directory."""
 
-NOT_YET: Mapping[str, str] = MappingProxyType(
-    {
-        "event_ttl_days": "nothing expires yet: every event is kept",
-    }
-)
+NOT_YET: Mapping[str, str] = MappingProxyType({})
 """Keys whose value has no effect yet, with what happens instead. ``initialize()`` warns of each."""
 
 

@@ -124,6 +124,7 @@ class Health:
                 "snapshots": self._check_snapshots(signs),
                 "errors": self._check_errors(signs),
                 "clock": self._check_clock(signs),
+                "retention": HealthCheck("degraded", signs.retention) if signs.retention else HEALTHY,
             }
             before, self._previous = self._previous, checks
         for name, one in checks.items():

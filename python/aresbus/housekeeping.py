@@ -1,4 +1,4 @@
-"""What a bus does besides delivering: checkpoints, snapshots that are due, a look at its health, its own figures.
+"""What a bus does besides delivering: checkpoints, snapshots that are due, what expired, a look at its health, its own figures.
 
 Owns when the bus's own snapshot is made and what stands in it, and when health is looked at. Timing is the runner's.
 Invariant: a pass never blocks the loop and never fails the bus.
@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from aresbus.delivery import Delivery
+from aresbus.expiry import Expiry
 from aresbus.health import Health, HealthLimits, HealthReport
 from aresbus.metrics import Counters
 from aresbus.snapshots import Snapshots
@@ -27,10 +28,13 @@ class Housekeeping:
         snapshots: Snapshots,
         counters: Counters,
         limits: HealthLimits | None = None,
+        *,
+        expiry: Expiry,
     ) -> None:
         """Nothing is due yet. ``limits`` are those of health, the default ones unless given."""
         self._delivery, self._snapshots, self._counters = delivery, snapshots, counters
         self._health = Health(delivery.troubles, limits)
+        self._expiry = expiry
         self._system_at = 0
         self._health_at = 0.0
         self._disk: DiskSpace | OSError | None = None
@@ -73,19 +77,27 @@ class Housekeeping:
         self._system_at = self._delivery.processed_position
         self._health_at = 0.0
         self._disk = self._disk_now()
+        self._expiry.begin()
 
     def check_health(
         self, *, is_running: bool | None = None, held_for: tuple[float, str] | None = None
     ) -> HealthReport:
         """Judge the bus as it is now, its disk as of the last look. Any thread; waits for nothing."""
         return self._health.check(
-            signs_of(self._delivery, disk=self._disk, is_running=is_running, held_for=held_for)
+            signs_of(
+                self._delivery,
+                disk=self._disk,
+                is_running=is_running,
+                held_for=held_for,
+                retention=self._expiry.problem,
+            )
         )
 
     async def _look_after_health(self) -> None:
         self._health_at = time.monotonic() + self._delivery.config.health_check_interval
         self._counters.health_checks += 1
         self._disk = await asyncio.to_thread(self._disk_now)
+        await self._expiry.keep(self._delivery.frontier.log)
         self.check_health()
 
     def _disk_now(self) -> DiskSpace | OSError | None:

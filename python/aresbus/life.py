@@ -159,8 +159,9 @@ class LivingBus(ReadableBus):
                 raise LogClosedError("the log of this bus was closed, or opened before a fork")
             log = self._open_on_record()
             self._log, self._is_stopped = log, False
-        unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
-        logger.warning("configuration keys without effect yet: %s", unfinished)
+        if NOT_YET:
+            unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))
+            logger.warning("configuration keys without effect yet: %s", unfinished)
         return log
 
     def _open_on_record(self) -> Log:

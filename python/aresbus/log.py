@@ -9,6 +9,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,13 +28,14 @@ from aresbus.backups import BackupReport, back_up
 from aresbus.errors import ConfigError, CorruptionError, LogClosedError, LogLockedError, StorageError
 from aresbus.evidence import InclusionProof, TreeHead
 from aresbus.reader_trails import close_abandoned, reader_trail
+from aresbus.retaining import RetainingLog
 
 __all__ = ["Log", "open"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-class Log(_core.Log):
+class Log(RetainingLog):
     """A durable log of events: one directory, one order. The engine's Log, its opening and closing on record.
 
     ``path=None`` keeps everything in anonymous memory. mode "rw" is the one writer and recovers what a crash
@@ -108,6 +110,7 @@ class Log(_core.Log):
         self._forces_filesystem = force_filesystem
         self._closing = threading.Lock()
         self._anchoring = None if anchor_to is None else Anchoring(anchor_to)
+        self._time_ns = time.time_ns if clock is None else clock.time_ns
         _open_logs.add(self)
         if self._anchoring is not None:
             self._anchoring.begin(self)
@@ -118,6 +121,7 @@ class Log(_core.Log):
         """Where acts on this log are recorded; None for a reader, a log in memory, and ``audit=False``."""
         return self._trail
 
+    @override
     def act(
         self, name: str, details: Mapping[str, Any] | None = None, *, reason: str = ""
     ) -> AbstractContextManager[dict[str, Any]]:

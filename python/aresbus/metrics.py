@@ -80,6 +80,8 @@ class Counters:
     loop_holds: int = 0
     housekeeping_passes: int = 0
     health_checks: int = 0
+    segments_dropped: int = 0
+    events_expired: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
 
     @classmethod

@@ -1,13 +1,14 @@
-"""Places in a log: where it ends, which event stands at a position, and how to know that event again.
+"""Places in a log: where it ends, which event stands at a position, how to know that event again, what is no longer there.
 
 Owns these questions, which bus, subscriptions, snapshots, projections and imports all ask. Changes nothing.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from aresbus._core import Event, Log
 
-__all__ = ["Anchor", "anchor_at", "anchor_of", "end_of", "event_at", "stands"]
+__all__ = ["Anchor", "Lost", "anchor_at", "anchor_of", "end_of", "event_at", "stands"]
 
 
 class Anchor(NamedTuple):
@@ -19,6 +20,15 @@ class Anchor(NamedTuple):
     epoch: int
     seq: int
     event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events from ``from_seq`` up to, not including, ``to_seq`` were no longer kept when it came to them."""
+
+    from_seq: int
+    to_seq: int
+    """The oldest event that was kept then."""
 
 
 def end_of(log: Log) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,12 +20,14 @@ from aresbus.correlation import handled_event
 from aresbus.delivery import Delivery
 from aresbus.errors import ConfigError
 from aresbus.events import EventSnapshot
+from aresbus.expiry import Expiry
 from aresbus.foreign import ForeignStore
 from aresbus.health import HealthLimits, HealthReport
 from aresbus.housekeeping import Housekeeping
 from aresbus.log import Log
 from aresbus.metrics import Counters, LatencyHistogram
 from aresbus.publishing import Settler
+from aresbus.retention import RetentionPolicy
 from aresbus.runner import Runner
 from aresbus.schema import EventVersionManager
 from aresbus.schema.presenting import parts_of
@@ -82,6 +85,7 @@ class ReadableBus:
         strict: bool = False,
         log_options: Mapping[str, Any] | None = None,
         health_limits: HealthLimits | None = None,
+        retention: RetentionPolicy | None = None,
     ) -> None:
         self.config: BusConfig = parse_config(config)
         """The checked configuration."""
@@ -110,7 +114,12 @@ class ReadableBus:
             observe=self._snapshots.observe if self._snapshots.is_enabled else None,
             versions=self.version_manager,
         )
-        self._house = Housekeeping(self._delivery, self._snapshots, self._counters, health_limits)
+        self._expiry = Expiry(
+            _policy(self.config, retention), self._snapshots, self._counters, self._troubles, self.clock
+        )
+        self._house = Housekeeping(
+            self._delivery, self._snapshots, self._counters, health_limits, expiry=self._expiry
+        )
         self._settler = Settler()
         self._speaks_for = handled_event if self.config.correlation_tracking else None
         """What ids are inherited from, if they are."""
@@ -220,6 +229,7 @@ class ReadableBus:
             "snapshots": self._counters.pick(("snapshots_created", "snapshots_ignored", "snapshots_damaged")),
             "last_error": self._troubles.last_text,
             "health": self.check_health().to_dict(),
+            "retention": self._describe_retention(),
             "log": {
                 "path": log.path,
                 "last_seq": log.last_seq,
@@ -276,6 +286,15 @@ class ReadableBus:
             "halted": subscription.halted_for,
         }
 
+    def _describe_retention(self) -> dict[str, Any]:
+        plan = self._expiry.last_plan
+        return {
+            "problem": self._expiry.problem,
+            "pins": [] if plan is None else [asdict(pin) for pin in plan.pins],
+            "segments_dropped": self._counters.segments_dropped,
+            "events_expired": self._counters.events_expired,
+        }
+
     def check_health(self) -> HealthReport:
         """The verdict on the bus as it is now: every check with its reason. Any thread; waits for nothing.
 
@@ -306,6 +325,12 @@ def _log_options(
     if problems:
         raise ConfigError(f"the bus cannot be made: {'; '.join(problems)}", problems=problems)
     return options
+
+
+def _policy(config: BusConfig, given: RetentionPolicy | None) -> RetentionPolicy:
+    """The age of the configuration, unless the policy has one of its own."""
+    policy = given or RetentionPolicy()
+    return policy if policy.max_age_days is not None else replace(policy, max_age_days=config.event_ttl_days)
 
 
 def _default_store(config: BusConfig, mode: Literal["rw", "r"], options: dict[str, Any]) -> LogEventStore:

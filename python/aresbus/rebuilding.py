@@ -187,8 +187,11 @@ def _up_to(log: Log, aggregate_id: str, base: StoredSnapshot | None, target: Tar
 
 def _newest_at(log: Log, aggregate_id: str, after: int | None, target: Target) -> int | None:
     """Position of the aggregate's newest event of that time or before, beyond ``after``."""
-    if after is not None and after + 1 < log.first_seq:
-        after = None
+    first_seq = log.first_seq
+    if first_seq > 0 and (after is None or after + 1 < first_seq):
+        after = first_seq - 1
+    if target.seq is not None and target.seq < first_seq:
+        return None
     until = max(0, min((target.time_ns or 0) + 1, LAST_NS))
     newest = None
     for event in log.read(after=after, up_to=target.seq, until=until, aggregate_id=aggregate_id):
@@ -200,15 +203,20 @@ def _complete(log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: i
     """The aggregate's events after those in ``base``; TruncatedError where some of them are no longer kept."""
     after = None if base is None else base.snapshot.sequence_number
     first_seq = log.first_seq
+    oldest = first_seq - 1 if first_seq else None  # said, or what is gone would be missed
     read = partial(log.read, up_to=up_to, aggregate_id=aggregate_id)
     if after is not None and after == up_to:
         return ()
     if after is not None and after + 1 >= first_seq:
         return read(after=after)
-    events = read()
+    if up_to is not None and up_to < first_seq:
+        return _before_the_oldest(log, aggregate_id, base, up_to)
+    events = read(after=oldest)
     first = next(events, None)
     # Where there is none up to there, the first one that is kept says whether there were others before it.
-    known = first or (next(log.read(limit=1, aggregate_id=aggregate_id), None) if first_seq > 0 else None)
+    known = first or (
+        next(log.read(after=oldest, limit=1, aggregate_id=aggregate_id), None) if first_seq > 0 else None
+    )
     if known is not None:
         is_missing = known.aggregate_prev is not None and (after is None or known.aggregate_prev > after)
     else:
@@ -219,6 +227,23 @@ def _complete(log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: i
             f"events of {aggregate_id} before {first_seq} are no longer kept", first_seq=first_seq
         )
     return () if first is None else chain((first,), events)
+
+
+def _before_the_oldest(
+    log: Log, aggregate_id: str, base: StoredSnapshot | None, up_to: int
+) -> Iterable[Event]:
+    """No events, where none can be missing between ``base`` and a bound that lies before all that is kept."""
+    after = None if base is None else base.snapshot.sequence_number
+    first_kept = next(log.read(after=log.first_seq - 1, limit=1, aggregate_id=aggregate_id), None)
+    was_before = log.aggregate_version(aggregate_id) if first_kept is None else first_kept.aggregate_prev
+    if after == up_to or was_before is None:
+        return ()
+    known = None if base is None else base.aggregate_version if first_kept is None else after
+    if known is not None and was_before <= known:
+        return ()
+    raise TruncatedError(
+        f"events of {aggregate_id} before {log.first_seq} are no longer kept", first_seq=log.first_seq
+    )
 
 
 def _number(name: str, value: Any) -> int | None:

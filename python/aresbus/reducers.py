@@ -111,6 +111,11 @@ class Reducers:
             for (scope, text), entry in self._fitting(aggregate_id).items()
         }
 
+    def knows(self, aggregate_id: str, event_types: Iterable[str]) -> bool:
+        """Whether a reducer folds any of these types of events of the aggregate."""
+        texts = {text for _, text in self._fitting(aggregate_id)}
+        return None in texts or not texts.isdisjoint(event_types)
+
     def fold(
         self,
         aggregate_id: str,

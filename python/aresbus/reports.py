@@ -16,6 +16,7 @@ __all__ = [
     "RecoveryReport",
     "RepairReport",
     "RepairedMeta",
+    "RetentionReport",
     "SegmentStats",
     "Unread",
     "VerifyResult",
@@ -115,6 +116,17 @@ class LogStats(TypedDict):
     lossy_count: int
     healthy: bool
     problem: str | None
+
+
+class RetentionReport(TypedDict):
+    """What one pass of retention dropped. ``left_over`` says why files are still there, where some are."""
+
+    first_seq: int
+    segments: list[int]
+    event_count: int
+    file_bytes: int
+    kept_heads: int
+    left_over: str | None
 
 
 class Finding(TypedDict):

@@ -91,6 +91,7 @@ class Signs:
     """How many were found damaged, or of events that are lost, since the bus was made."""
     last_error: str | None = None
     last_error_at: float | None = None
+    retention: str = ""
 
 
 def signs_of(
@@ -100,10 +101,12 @@ def signs_of(
     is_running: bool | None = None,
     held_for: tuple[float, str] | None = None,
     moment: Moment | None = None,
+    retention: str = "",
 ) -> Signs:
     """The signs of a bus now. Any thread. Opens nothing, waits for nothing; a closed log has no signs.
 
-    ``disk`` is what :func:`disk_space` gave or raised; ``held_for`` and ``is_running`` are the runner's.
+    ``disk`` is what :func:`disk_space` gave or raised; ``held_for`` and ``is_running`` are the runner's, ``retention``
+    is why nothing expires although it should.
     """
     log, troubles = delivery.frontier.log, delivery.troubles
     stats, recovery, poisoned, anchors = None, None, None, None
@@ -128,6 +131,7 @@ def signs_of(
         snapshots_damaged=delivery.counters.snapshots_damaged,
         last_error=troubles.last_text,
         last_error_at=troubles.last_at,
+        retention=retention,
     )
 
 

@@ -77,6 +77,15 @@ pub fn is_prepared(name: &str) -> bool {
     number_in(bare).is_some()
 }
 
+/// Name of the file with the heads of aggregates whose events expired.
+pub const HEADS: &str = "expired.heads";
+
+/// The number that the name of a file of any segment begins with, whatever the rest of it says.
+#[must_use]
+pub fn leading_number(name: &str) -> Option<u64> {
+    number_in(name.split('.').next()?)
+}
+
 /// Name of the snapshot of an aggregate at `seq`.
 #[must_use]
 pub fn snapshot(aggregate_id: &str, seq: u64) -> String {

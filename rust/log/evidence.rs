@@ -90,7 +90,9 @@ impl Log {
     fn grown(&self) -> Result<MutexGuard<'_, Grown>> {
         self.refuse_if_closed()?;
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
-        if grown.blocks.end() == 0 {
+        // What expired before it was hashed here stands in the file of what expired.
+        if grown.blocks.end() == 0 || grown.blocks.end() < self.first_seq() {
+            grown.scan = None;
             grown.blocks = self.expired(Run::of_blocks(0))?;
         }
         Ok(grown)
@@ -106,6 +108,18 @@ impl Log {
             let _fits = run.join(&self.place.read_expired(self.id, first_seq)?);
         }
         Ok(run)
+    }
+
+    /// Writes down what the tree needs of the events before `first_seq`, which are about to go.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where one of them cannot be read: nobody could vouch for it any more. [`Error::Io`],
+    /// [`Error::DiskFull`], [`Error::Closed`].
+    pub(super) fn keep_evidence(&self, first_seq: u64) -> Result<()> {
+        let mut run = self.expired(Run::new(0))?;
+        let mut scan = self.scan_from(run.end())?;
+        self.push_leaves(&mut scan, &mut run, first_seq)?;
+        self.place.write_expired(self.id, &run)
     }
 
     /// A scan from the event at `first` on, over whatever is committed.

@@ -7,6 +7,7 @@ mod append;
 mod evidence;
 mod reader;
 mod recent;
+mod retention;
 mod snapshots;
 mod stats;
 mod wait;
@@ -20,9 +21,10 @@ use evidence::Grown;
 use reader::Reader;
 pub use recent::RECENT_EVENTS;
 use recent::Recent;
+pub use retention::Resident;
 pub use stats::{SegmentStats, Stats};
 
-pub use crate::tail::Appended;
+pub use crate::tail::{Appended, Retained};
 use crate::{
     clock::Clock,
     config::{Durability, Keeper, Mode, Options},
@@ -166,6 +168,7 @@ impl Log {
     /// # Errors
     /// [`Error::Truncated`], [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`].
     pub fn read(&self, mut query: Query) -> Result<Scan> {
+        self.refuse_expired(&query)?;
         let newest = match (&self.role, query.direction) {
             // To whatever is committed when it gets there: another process writes.
             (Role::Reader(_), Direction::Forward) => Some(u64::MAX),

@@ -46,7 +46,7 @@ impl Reader {
         let query = Query { after: found.end.next_seq.checked_sub(1), ..Query::default() };
         let mut known = Known { heads: found.heads, scan: Scan::new(Arc::clone(&shelf), query, None)? };
         // At once, so that the scan stands behind what the heads know: only from there a cut before it is noticed.
-        known.catch_up()?;
+        known.catch_up(&shelf)?;
         let known = Mutex::new(known);
         Ok((Self { shelf, is_closed: AtomicBool::new(false), known }, id, recovery))
     }
@@ -63,14 +63,14 @@ impl Reader {
     pub fn caught_up(&self) -> Result<MutexGuard<'_, Known>> {
         let mut guard = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         self.shelf.look_for_news()?;
-        guard.catch_up()?;
+        guard.catch_up(&self.shelf)?;
         Ok(guard)
     }
 }
 
 impl Known {
     /// Takes in what is committed in the segments that are known.
-    fn catch_up(&mut self) -> Result<()> {
+    fn catch_up(&mut self, segments: &Arc<Shelf>) -> Result<()> {
         let Self { heads, scan } = self;
         let mut batch: Vec<StoredEvent> = Vec::new();
         loop {
@@ -82,9 +82,23 @@ impl Known {
                     note_head(heads, &view);
                 }
             }
-            outcome?;
-            if batch.is_empty() {
-                return Ok(());
+            match outcome {
+                // Retention was faster than this reader: what it left of those events is all there is to know of them.
+                Err(Error::Truncated { first_seq }) => {
+                    heads.merge(segments.place.read_heads(segments.log_id, first_seq)?);
+                    let query = Query { after: first_seq.checked_sub(1), ..Query::default() };
+                    match Scan::new(Arc::clone(segments), query, None) {
+                        // It was so again; the next batch says up to where.
+                        Err(Error::Truncated { .. }) => {}
+                        next => *scan = next?,
+                    }
+                }
+                outcome => {
+                    outcome?;
+                    if batch.is_empty() {
+                        return Ok(());
+                    }
+                }
             }
         }
     }

@@ -98,16 +98,8 @@ impl Place {
         };
         let file = self.vfs.open(&path, true).map_err(failed("open"))?;
         let order = self.doubtful_copy_first(&*file);
+        meta.generation = self.generation_after(meta, order)?;
         let [first, second] = order.map(|copy| copy * PAGE_BYTES as u64);
-        // Nothing wears out that a log wrote itself: a number at its end was forged.
-        let next = |generation: u64| {
-            let next = generation.checked_add(1);
-            next.ok_or_else(|| Error::corrupt(&path, 48, "its generation leaves no higher one"))
-        };
-        meta.generation = next(meta.generation)?;
-        if meta.generation % 2 != order[0] {
-            meta.generation = next(meta.generation)?;
-        }
         let copy = meta.encode();
         // ORDER: the second copy is touched only once the first is durable, so that one is whole at any moment.
         let write = |offset| {
@@ -119,6 +111,23 @@ impl Place {
             // What it looks like may not be what the disk has: let it look like nothing, so that it comes first next time.
             let _best_effort = file.write_at(second, &[0; META_BYTES]);
         })
+    }
+
+    /// The generation that the next [`Place::write_meta`] of `meta` gives it.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn next_generation(&self, meta: &Meta) -> Result<u64> {
+        let path = self.meta_path();
+        let file = self.vfs.open(&path, false).map_err(|error| Error::io(path, "open", error))?;
+        self.generation_after(meta, self.doubtful_copy_first(&*file))
+    }
+
+    /// One more; or two, where the parity of that is the other copy's.
+    fn generation_after(&self, meta: &Meta, [first, _]: [u64; 2]) -> Result<u64> {
+        // Nothing wears out that a log wrote itself: a number at its end was forged.
+        let after = meta.generation.checked_add(1).and_then(|next| next.checked_add((next % 2) ^ first));
+        after.ok_or_else(|| Error::corrupt(self.meta_path(), 48, "its generation leaves no higher one"))
     }
 
     /// Which copy is written first, and which then: first the one that the disk may not have. That is one that is not whole;

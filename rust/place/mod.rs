@@ -3,6 +3,7 @@
 //! Owns names, listing, and the replacing of whole files; [`expired`], [`meta`], [`segments`] and [`snapshots`] own their files
 //! and the order of syncs that makes each survive a crash. Refuses to know why any of it happens.
 
+mod dropped;
 mod expired;
 mod fronts;
 mod indexes;
@@ -54,6 +55,14 @@ pub struct Listing {
     pub stray: Vec<String>,
 }
 
+impl Listing {
+    /// Leaves out the segments before `first_segment`, META's first one: a crash came before their files were gone.
+    pub fn forget_before(&mut self, first_segment: u64) {
+        self.segments.retain(|number| *number >= first_segment);
+        self.doubled.retain(|number| *number >= first_segment);
+    }
+}
+
 impl Place {
     /// Path of META.
     #[must_use]
@@ -83,6 +92,10 @@ impl Place {
 
     fn footers_dir(&self) -> PathBuf {
         self.path.join("footers")
+    }
+
+    fn heads_dir(&self) -> PathBuf {
+        self.path.join("heads")
     }
 
     fn quarantine_dir(&self) -> PathBuf {
@@ -133,11 +146,12 @@ impl Place {
     /// # Errors
     /// [`Error::Io`].
     pub fn list(&self) -> Result<Listing> {
-        const OURS: [&str; 11] = [
+        const OURS: [&str; 12] = [
             "LOCK",
             "META",
             "segments",
             "heads",
+            "holds",
             "footers",
             "schemas",
             "snapshots",

@@ -62,13 +62,13 @@ impl Place {
         self.sync_dir(&self.segments_dir())
     }
 
-    /// Removes the raw file of a segment whose sealed one is whole. Not synced: should it come back, it is removed again.
+    /// Removes the raw file of a segment whose sealed one is whole, unless retention was faster. Not synced: should it come
+    /// back, it is removed again.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn remove_raw(&self, number: u64) -> Result<()> {
-        let path = self.segment_path(number);
-        self.vfs.unlink(&path).map_err(|error| Error::io(path, "remove", error))
+        self.remove_if_there(&self.segment_path(number))
     }
 
     /// Removes a sealed file whose raw one is still there.

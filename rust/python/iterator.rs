@@ -1,6 +1,6 @@
 //! Iterating over stored events: read ahead without the GIL, hand out one by one.
 //!
-//! Owns the queue between the engine's batches and Python's `next`. What matches, and in which order, is the
+//! Owns who hears of events that are no longer kept, and the queue between the engine's batches and Python's `next`. What matches, and in which order, is the
 //! scan's. Invariants: the scan's lock is held while reading, always with the GIL released; the GIL is never
 //! taken under it; `position` never runs ahead of the events handed out.
 
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit, intern, prelude::*};
 
 use super::{
     error::{closed_error, raised},
@@ -51,6 +51,17 @@ pub struct PyEventIterator {
     life: Arc<Life>,
     position: AtomicU64,
     skipped: AtomicU64,
+    /// Who would rather be told of lost events than get an error.
+    tell: Option<Py<PyAny>>,
+}
+
+/// What an iterator that tells its reader knows of events that are no longer kept.
+#[derive(Clone, Copy)]
+pub struct Lost {
+    /// Where the read was to begin.
+    pub from: u64,
+    /// The oldest event kept, where that is behind it and was not told yet.
+    pub before: Option<u64>,
 }
 
 /// The scan and what was read from it and not yet handed out.
@@ -61,18 +72,45 @@ struct Ahead {
     /// What ended the last batch: raised once the events before it were handed out.
     fault: Option<Error>,
     is_exhausted: bool,
+    /// Where lost events are told of.
+    lost: Option<Lost>,
 }
 
 /// What one look yielded.
 enum Look {
     Event(StoredEvent),
+    /// Events from the first position up to, not including, the second are no longer kept.
+    Lost(u64, u64),
     NothingYet,
     End,
 }
 
 impl Ahead {
-    /// The next event, from the queue or the scan; waits up to `patience` at the end.
+    /// The next event or message; waits up to `patience` at the end.
     fn next(&mut self, patience: Option<Duration>) -> Result<Look> {
+        if self.scan.is_forward()
+            && let Some(told) = self.told()
+        {
+            return Ok(told);
+        }
+        match (self.read_on(patience), &mut self.lost) {
+            (Err(Error::Truncated { first_seq }), Some(lost)) if first_seq > 0 => {
+                let from = self.scan.go_on_from(first_seq).unwrap_or(lost.from);
+                Ok(Look::Lost(from, first_seq))
+            }
+            (Ok(Look::End), Some(_)) => Ok(self.told().unwrap_or(Look::End)),
+            (look, _) => look,
+        }
+    }
+
+    /// What was lost before the read began: forward the first that is said, backward the last.
+    fn told(&mut self) -> Option<Look> {
+        let lost = self.lost.as_mut()?;
+        Some(Look::Lost(lost.from, lost.before.take()?))
+    }
+
+    /// The next event, from the queue or the scan.
+    fn read_on(&mut self, patience: Option<Duration>) -> Result<Look> {
         if let Some(event) = self.queue.pop_front() {
             return Ok(Look::Event(event));
         }
@@ -114,10 +152,26 @@ impl Ahead {
 
 impl PyEventIterator {
     pub fn new(scan: Scan, at_end: AtEnd, life: Arc<Life>) -> Self {
-        let ahead =
-            Ahead { scan, queue: VecDeque::new(), batch: Vec::new(), fault: None, is_exhausted: false };
+        Self::of(scan, at_end, life, None, None)
+    }
+
+    /// One that calls `tell` where events are no longer kept, and goes on with what is.
+    pub fn telling(scan: Scan, at_end: AtEnd, life: Arc<Life>, tell: Py<PyAny>, lost: Lost) -> Self {
+        Self::of(scan, at_end, life, Some(tell), Some(lost))
+    }
+
+    fn of(scan: Scan, at_end: AtEnd, life: Arc<Life>, tell: Option<Py<PyAny>>, lost: Option<Lost>) -> Self {
+        let (queue, batch) = (VecDeque::new(), Vec::new());
+        let ahead = Ahead { scan, queue, batch, fault: None, is_exhausted: false, lost };
         let position = AtomicU64::new(ahead.position().unwrap_or(NO_POSITION));
-        Self { ahead: Mutex::new(ahead), at_end, life, position, skipped: AtomicU64::new(0) }
+        Self { ahead: Mutex::new(ahead), at_end, life, position, skipped: AtomicU64::new(0), tell }
+    }
+
+    /// Says what was lost, in the reader's own thread; what the callable raises is the reader's.
+    fn tell_of(&self, py: Python<'_>, from: u64, to: u64) -> PyResult<()> {
+        let Some(tell) = &self.tell else { return Ok(()) };
+        let message = py.import("aresbus.places")?.getattr(intern!(py, "Lost"))?.call1((from, to))?;
+        tell.call1(py, (message,)).map(drop)
     }
 
     fn look(&self, patience: Option<Duration>) -> Result<Look> {
@@ -170,6 +224,10 @@ impl PyEventIterator {
             };
             match raised(py, py.detach(|| self.look(patience)))? {
                 Look::Event(event) => return Ok(Some(PyEvent::stored(Origin::Record(event)))),
+                Look::Lost(from, to) => {
+                    self.tell_of(py, from, to)?;
+                    continue; // what is kept comes at once, also when time is up
+                }
                 Look::End => return Ok(None),
                 Look::NothingYet => py.check_signals()?,
             }
@@ -181,6 +239,10 @@ impl PyEventIterator {
                 return Ok(None);
             }
         }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        self.tell.as_ref().map_or(Ok(()), |tell| visit.call(tell))
     }
 
     /// `seq` up to which (backward: down to which) everything was examined, matching or not; `None` before the first.

@@ -31,7 +31,7 @@ use crate::{
     clock::Clock,
     config::{Durability, Mode},
     format::names::SnapshotName,
-    log::{Location, Log},
+    log::{Location, Log, Resident},
     place::Place,
 };
 
@@ -190,6 +190,27 @@ impl PyLog {
         let engine = self.open_engine(py)?;
         let names = file_names.iter().map(|name| snapshot_name(name)).collect::<PyResult<Vec<_>>>()?;
         raised(py, py.detach(|| engine.drop_snapshots(&names)))
+    }
+
+    /// Drop whole sealed segments before `seq` from the front: a tenth of all, but at least one. Durable on return.
+    fn _retain<'py>(&self, py: Python<'py>, seq: u64) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.open_engine(py)?;
+        report::retained(py, &raised(py, py.detach(|| engine.retain(seq)))?)
+    }
+
+    /// The aggregates with events from `first` up to `last`: id, types of those events, position of the newest.
+    fn _aggregates_in(
+        &self,
+        py: Python<'_>,
+        first: u64,
+        last: u64,
+    ) -> PyResult<Vec<(String, Vec<String>, u64)>> {
+        let engine = self.open_engine(py)?;
+        let found = raised(py, py.detach(|| engine.aggregates_in(first, last)))?;
+        let plain = |(id, resident): (String, Resident)| {
+            (id, resident.types.into_iter().collect(), resident.last_seq)
+        };
+        Ok(found.into_iter().map(plain).collect())
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {

@@ -126,6 +126,24 @@ impl FromPyObject<'_, '_> for WantedTags {
     }
 }
 
+/// The argument `on_message`: a callable that is told of events that are no longer kept, or None.
+#[derive(Default)]
+pub struct Listener(pub Option<Py<PyAny>>);
+
+impl FromPyObject<'_, '_> for Listener {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Self(None));
+        }
+        if !value.is_callable() {
+            return Err(PyTypeError::new_err("on_message takes a callable, or None"));
+        }
+        Ok(Self(Some(value.to_owned().unbind())))
+    }
+}
+
 /// The argument `direction`: whether the oldest event comes first, or the newest.
 #[derive(Clone, Copy)]
 pub struct DirectionChoice(pub Direction);

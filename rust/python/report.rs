@@ -7,7 +7,7 @@ use pyo3::{prelude::*, types::PyDict};
 use crate::{
     excerpt::Excerpt,
     format::{FORMAT_VERSION, IdView},
-    log::{Log, SegmentStats, Stats},
+    log::{Log, Retained, SegmentStats, Stats},
     recovery::{Cut, Loss, Recovery},
     repair::Repair,
     salvage::Unread,
@@ -91,6 +91,11 @@ pub fn stats<'py>(py: Python<'py>, handle: &Handle<'_>, found: &Stats) -> PyResu
     dict.set_item("segments", segments)?;
     dict.set_item("healthy", found.problem.is_none())?;
     Ok(dict)
+}
+
+/// What a pass of retention dropped.
+pub fn retained<'py>(py: Python<'py>, found: &Retained) -> PyResult<Bound<'py, PyDict>> {
+    Ok(dict_of!(py, found, { first_seq, segments, event_count, file_bytes, kept_heads, left_over }))
 }
 
 /// The text of a log's id.

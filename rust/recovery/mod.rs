@@ -121,6 +121,8 @@ pub fn open_for_writing(place: &Place, options: &Options, clock: &dyn Clock) -> 
         }
         Some(survey) => recover(place, options, clock, survey, lock)?,
     };
+    // ORDER: what META called the first segment may have stood in the cache alone until this opening wrote it once more.
+    place.remove_before(start.meta.first_segment)?;
     recovery.epoch = start.meta.epoch;
     recovery.warnings.extend(warnings);
     recovery.loss = loss;

@@ -93,7 +93,9 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
             _ => Ok(None),
         };
     };
-    let listing = place.list()?;
+    let mut listing = place.list()?;
+    listing.forget_before(meta.first_segment);
+    let heads = place.read_heads(meta.log_id, meta.first_seq)?;
     let index = place.closing_index(&meta);
     let opened = open_all(place, &meta, &listing, index.as_ref())?;
     let marks = durable_marks(&meta, &opened);
@@ -116,7 +118,7 @@ pub fn survey(place: &Place) -> Result<Option<Survey>> {
         end: Position { offset: 0, next_seq: meta.first_seq, names: Arc::default() },
         meta,
         segments: Vec::new(),
-        heads: Heads::default(),
+        heads,
         fault: None,
         named_next: None,
         cut_off,
@@ -227,7 +229,9 @@ impl Survey {
     fn walk_chain(&mut self, place: &Place, chain: Vec<Segment>, index: Option<ClosingIndex>) -> Result<()> {
         let chain: Vec<_> = chain.into_iter().map(Arc::new).collect();
         let sealed: Vec<_> = chain.iter().take_while(|one| one.as_sealed().is_some()).cloned().collect();
-        (self.heads, self.unindexed) = place.heads_of(&sealed)?;
+        let (indexed, unindexed) = place.heads_of(&sealed)?;
+        self.heads.update(indexed);
+        self.unindexed = unindexed;
         let known = sealed.len();
         let raw = chain.get(known..).unwrap_or_default().to_vec();
         let mut tail = self

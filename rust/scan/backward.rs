@@ -9,7 +9,7 @@ use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
 use super::{
     StoredEvent,
-    fetch::{fetch, holding, is_chain_shorter, stored},
+    fetch::{fetch, holding, is_chain_shorter, stored, unless_dropped},
     query::Filter,
 };
 use crate::{
@@ -35,6 +35,8 @@ pub(super) struct Backward {
     end: u64,
     /// Goes along the chain of its aggregate.
     is_chain: bool,
+    /// A whole aggregate was asked for, and events of it before the oldest one kept have gone.
+    is_cut_short: bool,
     /// Matches of the last window, oldest first.
     window: VecDeque<StoredEvent>,
     /// Where the last window was; keeps the segment mapped.
@@ -67,6 +69,7 @@ impl Backward {
             is_bounded,
             end: newest.map_or(first, |newest| newest.saturating_add(1).max(first)),
             is_chain,
+            is_cut_short: false,
             window: VecDeque::new(),
             here: None,
             plan: None,
@@ -87,7 +90,7 @@ impl Backward {
 
     /// Whether nothing more can come.
     pub fn is_done(&self) -> bool {
-        self.window.is_empty() && self.end <= self.first
+        self.window.is_empty() && self.end <= self.first && !self.is_cut_short
     }
 
     /// The next older event that matches; `None`: there is none.
@@ -97,12 +100,14 @@ impl Backward {
                 return Ok(Some(event));
             }
             let Some(newest) = self.end.checked_sub(1).filter(|newest| *newest >= self.first) else {
-                return Ok(None);
+                let cut_at = self.filter.whole_from.filter(|_| self.is_cut_short);
+                return cut_at.map_or(Ok(None), |first_seq| Err(Error::Truncated { first_seq }));
             };
             let examined = if self.is_chain { self.follow_chain(newest) } else { self.read_window(newest) };
+            let examined = unless_dropped(&self.shelf, newest, examined);
             let first_seq = self.shelf.first_seq();
             match examined {
-                // Without a disk a slow reader is overtaken from the front: that is an error for who asked for these very
+                // A slow reader is overtaken from the front: that is an error for who asked for these very
                 // events, and the end for who asked for what is kept.
                 Err(_) if newest < first_seq && self.is_bounded => {
                     return Err(Error::Truncated { first_seq });
@@ -113,10 +118,16 @@ impl Backward {
         }
     }
 
+    /// Whether the event before the one at hand, of the aggregate that was asked for whole, has gone.
+    fn is_cut_short(&self, prev: Option<u64>) -> bool {
+        self.filter.whole_from.is_some_and(|first_seq| prev.is_some_and(|prev| prev < first_seq))
+    }
+
     fn follow_chain(&mut self, seq: u64) -> Result<()> {
         let event = fetch(&self.shelf, seq)?;
         // Only now: after an error the next call comes to the same event.
         let prev = event.fixed.aggregate_prev.filter(|prev| *prev < seq);
+        self.is_cut_short = self.is_cut_short(prev);
         self.end = prev.map_or(self.first, |prev| prev + 1);
         let is_wanted = self.filter.up_to.is_none_or(|up_to| seq <= up_to);
         if is_wanted && event.view().is_ok_and(|view| self.filter.accepts(&view)) {
@@ -156,6 +167,7 @@ impl Backward {
             self.counted_from = oldest;
         }
         self.end = matches.resume_at.unwrap_or(oldest);
+        self.is_cut_short |= matches.is_cut_short;
         self.window.append(&mut matches.events);
         self.here = Some((segment, walk));
         Ok(())
@@ -182,8 +194,11 @@ impl Backward {
         let mut bytes = 0;
         loop {
             let mut is_match = false;
-            let step =
-                walk.step_with(|view| is_match = wanted.contains(&view.seq()) && self.filter.accepts(view));
+            let step = walk.step_with(|view| {
+                is_match = wanted.contains(&view.seq()) && self.filter.accepts(view);
+                matches.is_cut_short |=
+                    self.is_cut_short(view.fixed.aggregate_prev) && self.filter.is_of_aggregate(view);
+            });
             match step {
                 // Behind the window, whatever is there: only here all that lies between its events was passed.
                 _ if walk.position.next_seq > wanted.end().saturating_add(1) => return Ok(matches),
@@ -209,6 +224,8 @@ struct Matches {
     events: VecDeque<StoredEvent>,
     /// Older ones would have been too much to keep: the next window ends before this event.
     resume_at: Option<u64>,
+    /// The oldest event kept of an aggregate that was asked for whole is among them, and was not its first.
+    is_cut_short: bool,
 }
 
 /// Why `walk` does not get to an event that was committed.

@@ -3,7 +3,7 @@
 //! Owns the way from a position to its record, by the index of the segment that holds it, and what that costs against a scan.
 //! Knows no filter and no order.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use super::StoredEvent;
 use crate::{
@@ -59,6 +59,21 @@ pub(super) fn holding(shelf: &Shelf, seq: u64) -> Result<Option<Arc<Segment>>> {
     let Some(segment) = shelf.holding(seq) else { return Ok(None) };
     let first_seq = segment.entry.first_seq;
     if seq < first_seq { Err(Error::Truncated { first_seq }) } else { Ok(Some(segment)) }
+}
+
+/// What came of looking for `seq`: where it went from the front meanwhile, that is what there is to say, not that a file is gone.
+///
+/// # Errors
+/// [`Error::Truncated`], and those of `outcome`.
+pub(super) fn unless_dropped<T>(shelf: &Shelf, seq: u64, outcome: Result<T>) -> Result<T> {
+    let Err(error) = outcome else { return outcome };
+    if let Error::Io { source, .. } = &error
+        && source.kind() == ErrorKind::NotFound
+    {
+        shelf.look_for_news()?;
+    }
+    let first_seq = shelf.first_seq();
+    if seq < first_seq { Err(Error::Truncated { first_seq }) } else { Err(error) }
 }
 
 /// The event that `walk` has just found.

@@ -8,11 +8,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::{
     StoredEvent,
     cursor::{Cursor, Onward},
-    fetch::{fetch, holding, is_chain_shorter, stored},
+    fetch::{fetch, holding, is_chain_shorter, stored, unless_dropped},
     query::Filter,
 };
 use crate::{
     error::{Error, Result},
+    format::RecordFault,
     heads::Head,
     planted::{Bug, is_planted},
     recovery::refuse_future,
@@ -35,6 +36,8 @@ pub(super) struct Forward {
     cursor: Option<Cursor>,
     chain: Option<VecDeque<Link>>,
     skipped_before: u64,
+    /// A whole aggregate is asked for, and its oldest event that is kept has not been seen yet.
+    is_oldest_awaited: bool,
     looked: Instant,
     /// In the writer's process: events up to here are committed, so not finding one is damage.
     pub expected: Option<u64>,
@@ -54,6 +57,7 @@ impl Forward {
     /// From `start` on; `head` is the newest event of the filter's aggregate.
     pub fn new(shelf: Arc<Shelf>, filter: Filter, start: u64, head: Option<Head>) -> Result<Self> {
         let mut forward = Self {
+            is_oldest_awaited: filter.whole_from.is_some(),
             shelf,
             filter,
             next_seq: start,
@@ -83,13 +87,17 @@ impl Forward {
         let mut room = KEPT_BYTES;
         let mut at = Some(head.seq);
         while let Some(seq) = at.filter(|seq| *seq >= self.next_seq) {
-            let event = fetch(&self.shelf, seq)?;
+            let event = unless_dropped(&self.shelf, seq, fetch(&self.shelf, seq))?;
             at = event.fixed.aggregate_prev.filter(|prev| *prev < seq);
             if self.filter.up_to.is_none_or(|last| seq <= last) {
                 let newer = chain.front().and_then(|(_, newer)| newer.as_ref());
                 room = room.saturating_sub(event.bytes_held(newer));
                 chain.push_front((seq, Some(event).filter(|_| room > 0)));
             }
+        }
+        self.is_oldest_awaited = false;
+        if let (Some(_expired), Some(first_seq)) = (at, self.filter.whole_from) {
+            return Err(Error::Truncated { first_seq });
         }
         self.chain = Some(chain);
         Ok(())
@@ -100,6 +108,20 @@ impl Forward {
         self.next_seq
     }
 
+    /// Stands at `first_seq`, the oldest event kept, and asks for no whole aggregate any more; where it stood, if before that.
+    pub fn go_on_from(&mut self, first_seq: u64) -> Option<u64> {
+        let stood = self.next_seq;
+        self.skipped_before = self.skipped_records();
+        self.cursor = None;
+        self.next_seq = stood.max(first_seq);
+        if let Some(chain) = &mut self.chain {
+            chain.retain(|(seq, _)| *seq >= first_seq);
+        }
+        self.filter.whole_from = None;
+        self.is_oldest_awaited = false;
+        (stood < first_seq).then_some(stood)
+    }
+
     pub fn skipped_records(&self) -> u64 {
         self.skipped_before + self.cursor.as_ref().map_or(0, |cursor| cursor.walk.skipped_records)
     }
@@ -107,7 +129,9 @@ impl Forward {
     /// Whether nothing more can come.
     pub fn is_done(&self) -> bool {
         let is_chain_done = self.chain.as_ref().is_some_and(VecDeque::is_empty);
-        is_chain_done || self.filter.up_to.is_some_and(|last| self.next_seq > last)
+        // The oldest one may lie behind the range: before it was seen nobody knows whether events of the range expired.
+        let is_range_done = self.filter.up_to.is_some_and(|last| self.next_seq > last);
+        is_chain_done || is_range_done && !self.is_oldest_awaited
     }
 
     /// The next event that matches; `None`: nothing more is committed.
@@ -115,7 +139,8 @@ impl Forward {
         while let Some(chain) = &mut self.chain {
             let Some((seq, kept)) = chain.front_mut() else { return Ok(None) };
             let seq = *seq;
-            let event = kept.take().map_or_else(|| fetch(&self.shelf, seq), Ok)?;
+            let fetched = || unless_dropped(&self.shelf, seq, fetch(&self.shelf, seq));
+            let event = kept.take().map_or_else(fetched, Ok)?;
             // Only now: after an error the next call comes to the same event.
             chain.pop_front();
             self.next_seq = seq + 1;
@@ -124,7 +149,8 @@ impl Forward {
             }
         }
         loop {
-            match self.progress()? {
+            let progress = self.progress();
+            match unless_dropped(&self.shelf, self.next_seq, progress)? {
                 Progress::Nothing => return Ok(None),
                 Progress::Match(event) => return Ok(Some(event)),
                 Progress::Moved if self.is_done() => return Ok(None),
@@ -149,16 +175,25 @@ impl Forward {
         if !cursor.is_ended {
             let first = if is_planted(Bug::EventsRepeated) { 0 } else { self.next_seq };
             let (wanted, filter) = (first..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
-            let mut is_match = false;
-            match cursor
-                .walk
-                .step_with(|view| is_match = wanted.contains(&view.seq()) && filter.accepts(view))
-            {
+            let (mut is_match, mut oldest_kept) = (false, None);
+            let is_oldest_awaited = self.is_oldest_awaited;
+            match cursor.walk.step_with(|view| {
+                is_match = wanted.contains(&view.seq()) && filter.accepts(view);
+                if is_oldest_awaited && filter.is_of_aggregate(view) {
+                    oldest_kept = Some(view.fixed.aggregate_prev);
+                }
+            }) {
                 Step::Event(fixed) if is_planted(Bug::EventSkipped) && fixed.seq % 64 == 63 => {
                     self.next_seq = fixed.seq + 1;
                     return Ok(Progress::Moved);
                 }
                 Step::Event(fixed) => {
+                    if let (Some(prev), Some(first_seq)) = (oldest_kept, filter.whole_from) {
+                        if prev.is_some_and(|prev| prev < first_seq) {
+                            return Err(Error::Truncated { first_seq });
+                        }
+                        self.is_oldest_awaited = false;
+                    }
                     if wanted.contains(&fixed.seq) {
                         self.next_seq = fixed.seq + 1;
                     }
@@ -173,11 +208,18 @@ impl Forward {
                 }
             }
         }
+        self.go_beyond(fault)
+    }
+
+    /// Into the next segment, or not: the cursor does not get on in its own, for `fault` if there is one.
+    fn go_beyond(&mut self, fault: Option<RecordFault>) -> Result<Progress> {
+        let vfs = &*self.shelf.place.vfs;
+        let Some(cursor) = &mut self.cursor else { return Ok(Progress::Nothing) };
         cursor.walk.refuse_if_broken(&cursor.segment)?;
         let (offset, next_seq) = (cursor.walk.position.offset, cursor.walk.position.next_seq);
         // Where a recovery cut the segment, what lies behind the cut is no business of ours.
         let Some(next) = self.shelf.follower(&cursor.segment, offset) else {
-            // Without a disk a slow scan outlives its segment; what followed that one may be gone as well.
+            // A slow scan outlives its segment; what followed that one may be gone as well.
             if self.shelf.has_dropped(&cursor.segment) {
                 self.skipped_before += cursor.walk.skipped_records;
                 self.cursor = None;

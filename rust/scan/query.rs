@@ -63,6 +63,13 @@ pub struct Query {
     pub durable: bool,
 }
 
+impl Query {
+    /// Whether it asks for an aggregate from its very first event on: less than that would be a partial state (R20).
+    pub(super) fn is_whole_aggregate(&self) -> bool {
+        self.aggregate_id.is_some() && self.after.is_none() && self.since.is_none()
+    }
+}
+
 /// What is left of a query once its beginning, its direction and its limit are taken care of.
 pub(super) struct Filter {
     /// Inclusive.
@@ -75,6 +82,8 @@ pub(super) struct Filter {
     correlation_id: Option<String>,
     source: Option<String>,
     tags: Vec<(String, String)>,
+    /// The oldest event kept, where a whole aggregate is asked for that may have had older ones.
+    pub whole_from: Option<u64>,
 }
 
 /// Types by their whole text or by their beginning.
@@ -103,7 +112,7 @@ impl Types {
 }
 
 impl Filter {
-    pub fn of(query: Query) -> Self {
+    pub fn of(query: Query, whole_from: Option<u64>) -> Self {
         Self {
             up_to: query.up_to,
             since: query.since,
@@ -114,6 +123,7 @@ impl Filter {
             correlation_id: query.correlation_id,
             source: query.source,
             tags: query.tags,
+            whole_from,
         }
     }
 
@@ -131,6 +141,10 @@ impl Filter {
         if types.is_none() && named.is_none() && self.since.is_none() && self.until.is_none() {
             return None;
         }
+        // What a whole aggregate lacks shows in its oldest event that is kept, whatever else is asked for.
+        if self.whole_from.is_some() {
+            return None;
+        }
         let may_hold = |(at, block): (usize, &BlockEntry)| {
             let (first, last) = match self.time {
                 TimeOf::Append => block.appended_ns,
@@ -142,6 +156,11 @@ impl Filter {
                 && named.as_ref().is_none_or(|named| named.iter().any(|block| usize::from(*block) == at))
         };
         Some(directory.blocks.iter().enumerate().map(may_hold).collect())
+    }
+
+    /// Whether the event is of the aggregate that was asked for.
+    pub fn is_of_aggregate(&self, view: &RecordView<'_>) -> bool {
+        self.aggregate_id.is_some() && is_wanted(self.aggregate_id.as_deref(), view.aggregate_id)
     }
 
     pub fn accepts(&self, view: &RecordView<'_>) -> bool {

@@ -33,6 +33,7 @@ impl Tail {
         // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood. One that broke
         // off in the middle poisons, and leaves no clean mark.
         drop(self.lock_writer(Patience::Wait));
+        drop(self.retaining.lock());
         let outcome = self.leave_clean_mark();
         if !is_planted(Bug::CloseUnheard) {
             self.durable.wake_all();
@@ -56,7 +57,7 @@ impl Tail {
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut index) = index {
             // ORDER: durable before the META that it names. A cache: where it cannot be written the next opening does without.
-            index.generation = meta.generation.saturating_add(1);
+            index.generation = self.place().next_generation(&meta)?;
             let _done_without = self.place().write_closing_index(&index);
         }
         meta.clean = Some(end);

@@ -8,10 +8,11 @@
 //! * [`sync`]: durability, watermarks, poison;
 //! * [`keeper`]: the background thread;
 //! * [`sealer`]: the other one, which compresses what is full;
-//! * [`closing`]: the clean mark, and what goes with it.
+//! * [`closing`]: the clean mark, and what goes with it;
+//! * [`retain`]: dropping what expired.
 //!
-//! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`
-//! and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
+//! Lock order: writer → preparing → meta; turn → unsynced; the others are leaves. Only `turn` (syncs), `preparing`,
+//! `retaining` (before all others) and `meta` are held across system calls, and the writer's only when the keeper was too slow with a spare.
 
 mod checks;
 mod closing;
@@ -19,6 +20,7 @@ mod commit;
 mod dictionary;
 mod ids;
 mod keeper;
+mod retain;
 mod roll;
 mod sealer;
 mod sync;
@@ -30,6 +32,7 @@ use std::{
 };
 
 pub use commit::CommittedPosition;
+pub use retain::Retained;
 pub use write::Appended;
 
 use crate::{
@@ -82,6 +85,8 @@ pub struct Tail {
     is_abandoned: AtomicBool,
     /// Held while closing, so that nobody takes the log for closed before it is.
     closing: Mutex<()>,
+    /// Held for a pass of retention.
+    retaining: Mutex<()>,
     lock: Mutex<Option<Box<dyn Lock>>>,
     keeper: Arc<keeper::Signal>,
     sealing: Arc<sealer::Sealing>,
@@ -148,6 +153,7 @@ impl Tail {
             is_closed: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
             closing: Mutex::default(),
+            retaining: Mutex::default(),
             lock: Mutex::new(Some(start.lock)),
             keeper: Arc::default(),
             sealing: sealer::Sealing::of(start.unindexed),

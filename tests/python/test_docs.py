@@ -152,12 +152,9 @@ def test_the_readme_has_examples():
 
 
 def test_the_readme_shows_every_key_without_effect():
-    """The table between the marks is what NOT_YET says, and what initialize() warns of."""
-    shown = (
-        (ROOT / "README.md").read_text().split("<!-- not-yet:begin -->")[1].split("<!-- not-yet:end -->")[0]
-    )
-    rows = [f"| `{key}` | {meaning} |" for key, meaning in NOT_YET.items()]
-    assert shown.strip().splitlines() == ["| key | today |", "| --- | --- |", *rows]
+    """Those that NOT_YET names and initialize() warns of: none any more."""
+    assert not NOT_YET
+    assert "Every key of the configuration works." in (ROOT / "README.md").read_text()
 
 
 # The runner itself.

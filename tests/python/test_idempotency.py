@@ -239,3 +239,17 @@ def test_a_bot_that_is_killed_and_retries_has_each_event_once(tmp_path, durabili
         numbers = [event.data["n"] for event in log.read()]
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= begin
+
+
+def test_an_event_that_expired_is_known_no_more(tmp_path):
+    with aresbus.open(tmp_path, segment_bytes=1 << 20, sealing="none") as log:
+        log.append("t", "expired", event_id="x")
+        for _ in range(12):
+            log.append_many([("filler", "y" * 500)] * 1_000)
+        log.append("t", "kept", event_id="y")
+        until_sealed(log)
+        policy = aresbus.RetentionPolicy(max_events=2_000)
+        while log.first_seq == 0:
+            log.apply_retention(log.retention_plan(policy))
+        assert log.append("t", "kept", event_id="y").duplicate
+        assert not log.append("t", "expired", event_id="x").duplicate

@@ -14,6 +14,8 @@ mod dictionary;
 mod keeping;
 #[path = "log/refusals.rs"]
 mod refusals;
+#[path = "log/retention.rs"]
+mod retention;
 #[path = "log/stats.rs"]
 mod stats;
 mod support;

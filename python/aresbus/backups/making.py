@@ -18,7 +18,7 @@ from pathlib import Path
 from aresbus import _core
 from aresbus.backups.checking import refuse_damage
 from aresbus.backups.manifest import MANIFEST, OBJECTS, Manifest, Member, load, object_path, store
-from aresbus.backups.parts import AFTER, BEFORE, INDEX, SEALED, Found, files_in, inner_logs
+from aresbus.backups.parts import AFTER, BEFORE, EXPIRED, INDEX, SEALED, Found, files_in, inner_logs, subtrees
 from aresbus.errors import BackupError, StorageError
 from aresbus.reports import Excerpt
 
@@ -111,9 +111,9 @@ class _Taking:
         for inner in inner_logs(self._source):
             with suppress(FileNotFoundError):  # it is only being made
                 self._take_log(inner, None)
-        self._take_files(BEFORE)
+        self._members += self._taken_of(files_in(self._source, BEFORE))
         head = self._take_log(Path(), log if log.mode == "rw" else None)
-        self._take_files(AFTER)
+        self._members += self._taken_of(files_in(self._source, AFTER))
         report = self.report
         report.log_id, report.epoch, report.first_seq = head["log_id"], head["epoch"], head["first_seq"]
         report.last_seq = head["next_seq"] - 1 if head["next_seq"] > head["first_seq"] else None
@@ -127,7 +127,12 @@ class _Taking:
         )
 
     def _take_log(self, folder: Path, log: _core.Log | None) -> Excerpt:
-        """The durable beginning of the log in ``folder``, where the whole of it is durable all of it."""
+        """The durable beginning of the log in ``folder``, where the whole of it is durable all of it.
+
+        With what stays of the events before it. Where retention passed meanwhile and the one does not fit the other, all is
+        taken again: the log begins later now.
+        """
+        first_seq = -1
         while True:
             self._stages += 1
             stage = self._backup / WORK / str(self._stages)
@@ -137,24 +142,26 @@ class _Taking:
                 for one in head["whole"]
             ]
             taken = [self._taken(one) for one in whole]
-            if None not in taken:
+            expired = self._taken_of(files_in(self._source, EXPIRED, folder))
+            # The heads may know more than META asks for; of the subtrees those of its place are needed.
+            needed = subtrees(folder, head["first_seq"])
+            fits = head["first_seq"] in {0, first_seq} or any(one.path == needed for one in expired)
+            if fits and None not in taken:
                 break
-            # Retention dropped a segment meanwhile: the log begins later now.
+            first_seq = head["first_seq"]
         beside = [one.source.with_suffix(INDEX) for one in whole if one.is_final]
         # Caches; without them the restored log would be read once at its first opening.
         found = [Found(_name(folder, one.name), one, is_final=True) for one in beside]
         indexes = [self._taken(one) for one in found]
-        self._members += [one for one in (*taken, *indexes) if one is not None]
+        self._members += [one for one in (*taken, *expired, *indexes) if one is not None]
         for made in sorted(one for one in stage.rglob("*") if one.is_file()):
             inside = made.relative_to(stage)
             self._members.append(self._moved(made, (folder / inside).as_posix()))
         return head
 
-    def _take_files(self, folders: tuple[str, ...]) -> None:
-        for found in files_in(self._source, folders):
-            taken = self._taken(found)
-            if taken is not None:  # else replaced or dropped since it was listed
-                self._members.append(taken)
+    def _taken_of(self, listed: list[Found]) -> list[Member]:
+        """Those that are still there."""
+        return [one for one in map(self._taken, listed) if one is not None]
 
     def _taken(self, found: Found) -> Member | None:
         """The file as a member of the backup; None where it is gone."""

@@ -3,31 +3,36 @@
 Owns the checkpoint, the parked deliveries with their whole events, and the retry that a restart interrupted. Knows no
 handler. Invariants (R19): a checkpoint is never ahead of what is durable, and is believed only if its event still stands at
 its place; a park record stands before every checkpoint that passes it, because both are in one log, whose prefix is
-what survives; no text of a user's becomes a file name (R3).
+what survives; no text of a user's becomes a file name (R3); what goes from the front, so that the log stays small, stands
+behind it once more.
 """
 
 import hashlib
 import os
+import threading
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from aresbus import _core
 from aresbus._core import Event
-from aresbus.errors import HandlerError, LimitError, LogLockedError
+from aresbus.checkpoint_record import CHECKPOINT, FOLDER, NAMED, folders_in
+from aresbus.errors import HandlerError, LimitError, LogLockedError, TruncatedError
 from aresbus.places import Anchor, anchor_of, event_at
 from aresbus.subscriptions.parking import ParkedDelivery
 
 __all__ = ["BEFORE_THE_FIRST", "Retry", "SubscriptionLog", "folders_in", "names_in"]
 
-FOLDER = "subscriptions"
 SEGMENT_BYTES = 1 << 20
 """A checkpoint takes some 200 bytes, at most one a second."""
+SHRINK_SEGMENTS = 4
+"""A memory of fewer segments is left as it is."""
+SHRINK_EVERY = 10_000
+"""Checkpoints between two looks at the size: about three hours of a busy subscription."""
 NAME_HASH_BYTES = 16
 IS_ANSWERED = True
 """Each lies within the folder of a log: who opened that has answered whether its file system may be used."""
-NAMED, CHECKPOINT, RETRYING = "named", "checkpoint", "retrying"
+RETRYING = "retrying"
 PARKED, RESOLVED, WISHED = "parked", "resolved", "wished"
 
 
@@ -66,13 +71,22 @@ class SubscriptionLog:
         self._held: dict[str, dict[Anchor, None]] = {}
         """Of each key what is parked."""
         self._wished: set[Anchor] = set()
+        self._noted: dict[str, Any] | None = None
+        """The newest record of a retry."""
+        self._speaking = threading.RLock()
+        """Held by who says something new, on the loop, and who says something again, in a thread; not while one of them waits
+        for the disk, unless a record needs larger segments."""
         self._events = log
         self._name, self._mode = name, mode
+        self._until_shrink = SHRINK_EVERY
         self._log = self._opened(SEGMENT_BYTES)
         try:
             if self._log.last_seq is None and mode == "rw":
                 self._log.append(NAMED, {"name": name})
-            self._recall()
+            while not self._recall():
+                pass
+            if mode == "rw":
+                self.shrink()
         except BaseException:
             self._log.close()
             raise
@@ -105,19 +119,59 @@ class SubscriptionLog:
         self._events = log
 
     def advance(self, anchor: Anchor) -> None:
-        """Remember that everything up to ``anchor``, which is durable, was taken or parked. Does not wait for the disk."""
+        """Remember that everything up to ``anchor``, which is durable, was taken or parked.
+
+        Waits for the disk only when it lets go what nobody asks for any more, once in ``SHRINK_EVERY``.
+        """
         if self.checkpoint != anchor:
             self._append(CHECKPOINT, anchor._asdict())
             self.checkpoint = anchor
+            self._until_shrink -= 1
+            if self._until_shrink <= 0:
+                self._until_shrink = SHRINK_EVERY
+                self.shrink()
 
     def note_retry(self, retry: Retry) -> None:
         """Remember that the event is due again. Does not wait for the disk."""
         record = {name: getattr(retry, name) for name in Retry.__slots__}
-        self._append(RETRYING, {**record, "error": _storable(retry.error)})
+        with self._speaking:
+            self._noted = {**record, "error": _storable(retry.error)}
+            self._append(RETRYING, self._noted)
 
     def sync(self) -> None:
         """Make durable what was remembered so far. Blocks for the disk."""
         self._log.sync()
+
+    def shrink(self) -> None:
+        """Let go from the front what nobody asks for any more: passed checkpoints, resolved deliveries. Blocks for the disk.
+
+        What counts is said once more first, so that it stands behind what goes, and is synced with it before that goes. Left
+        as it is where most of it still counts: saying it again would cost more than it gives.
+        """
+        stats = self._log.stats()
+        record_count = (stats["last_seq"] or 0) + 1 - stats["first_seq"]
+        if len(stats["segments"]) < SHRINK_SEGMENTS or 2 * len(self._parked) > record_count:
+            return
+        first = self._append(NAMED, {"name": self._name})
+        if self.checkpoint is not None:
+            self._append(CHECKPOINT, self.checkpoint._asdict())
+        with self._speaking:
+            if self._noted is not None:
+                self._append(RETRYING, self._noted)
+        for place, (own, _) in list(self._parked.items()):
+            if own < first:
+                self._say_again(place, own)
+        while self._log._retain(first)["segments"]:  # noqa: SLF001 - a log of its own, without holds
+            pass
+
+    def _say_again(self, place: Anchor, own: int) -> None:
+        """Let the park record at ``own`` stand behind all others, if it still counts."""
+        record = event_at(self._log, own)
+        with self._speaking:
+            at, key = self._parked.get(place, (None, None))
+            if record is not None and at == own:
+                said = {**record.data, "wished": place in self._wished}
+                self._parked[place] = self._append(PARKED, said), key
 
     # Parking
 
@@ -133,9 +187,10 @@ class SubscriptionLog:
             "handler": delivery.error.handler,
             "event": delivery.event.stored.to_dict(),
         }
-        own = self._append(PARKED, record)
-        self._forget(place)
-        self._enter(place, own, key)
+        with self._speaking:
+            own = self._append(PARKED, record)
+            self._forget(place)
+            self._enter(place, own, key)
         return 0
 
     def deliveries(self, seq: int | None = None) -> list[ParkedDelivery]:
@@ -148,15 +203,17 @@ class SubscriptionLog:
 
     def resolve(self, place: Anchor, how: str) -> None:
         """The delivery is parked no more: "redelivered" or "dropped"."""
-        if place in self._parked:
-            self._append(RESOLVED, {**place._asdict(), "how": how})
-            self._forget(place)
+        with self._speaking:
+            if place in self._parked:
+                self._append(RESOLVED, {**place._asdict(), "how": how})
+                self._forget(place)
 
     def wish(self, place: Anchor) -> None:
         """Let the next process that uses the name try the delivery again."""
-        if place in self._parked:
-            self._append(WISHED, place._asdict())
-            self._wished.add(place)
+        with self._speaking:
+            if place in self._parked:
+                self._append(WISHED, place._asdict())
+                self._wished.add(place)
 
     def wished(self) -> list[ParkedDelivery]:
         """The deliveries that somebody wants tried again, in the order of the log."""
@@ -180,20 +237,31 @@ class SubscriptionLog:
 
     # The records
 
-    def _recall(self) -> None:
-        for record in self._log.read(types=CHECKPOINT, direction="backward", limit=1):
-            self.checkpoint = Anchor(**record.data)
-        for record in self._log.read(types=(PARKED, RESOLVED, WISHED)):
-            data = record.data
-            place = Anchor(data["epoch"], data["seq"], data["event_id"])
-            if record.event_type == WISHED:
+    def _recall(self) -> bool:
+        """Read all that counts; whether it was all: its writer may let records go meanwhile, which stand further behind then."""
+        self._parked, self._held, self._wished = {}, {}, set()
+        try:
+            for record in self._log.read(types=(PARKED, RESOLVED, WISHED)):
+                self._take_in(record)
+            for record in self._log.read(types=CHECKPOINT, direction="backward", limit=1):
+                self.checkpoint = Anchor(**record.data)
+            for record in self._log.read(types=RETRYING, direction="backward", limit=1):
+                self._noted = record.data
+                self.retry = Retry(**record.data)
+        except TruncatedError:
+            return False
+        return True
+
+    def _take_in(self, record: Event) -> None:
+        place = _place_in(record)
+        if record.event_type == WISHED:
+            self._wished.add(place)
+            return
+        self._forget(place)
+        if record.event_type == PARKED:
+            self._enter(place, record.seq or 0, record.data["key"])
+            if record.data.get("wished"):
                 self._wished.add(place)
-                continue
-            self._forget(place)
-            if record.event_type == PARKED:
-                self._enter(place, record.seq or 0, data["key"])
-        for record in self._log.read(types=RETRYING, direction="backward", limit=1):
-            self.retry = Retry(**record.data)
 
     def _enter(self, place: Anchor, own: int, key: str | None) -> None:
         self._parked[place] = own, key
@@ -209,30 +277,35 @@ class SubscriptionLog:
                 del self._held[key]
 
     def _append(self, kind: str, data: dict[str, Any]) -> int:
-        try:
-            return self._log.append(kind, data).seq
-        except LimitError as error:
-            # An event may be as large as the segments of its log, which are larger than those here. That blocks for the disk.
-            self._log.close()
+        with self._speaking:
             try:
-                self._log = self._opened(2 * (error.got or 0))
-            except BaseException:
-                self._log = self._opened(SEGMENT_BYTES)
-                raise
-            return self._log.append(kind, data).seq
+                return self._log.append(kind, data).seq
+            except LimitError as error:
+                # An event may be as large as the segments of its log, which are larger than those here. That blocks for the disk.
+                self._log.close()
+                try:
+                    self._log = self._opened(2 * (error.got or 0))
+                except BaseException:
+                    self._log = self._opened(SEGMENT_BYTES)
+                    raise
+                return self._log.append(kind, data).seq
 
     def _deliveries(self, places: Iterable[Anchor]) -> list[ParkedDelivery]:
         """Those parked at ``places``. One pass from the first of them on: many are parked together, or few at all."""
-        wanted = {self._parked[place][0]: place for place in places}
-        if not wanted:
-            return []
-        first, last = min(wanted), max(wanted)
-        found = {
-            wanted[record.seq]: record.data
-            for record in self._log.read(after=first - 1 if first else None, up_to=last, types=PARKED)
-            if record.seq in wanted
-        }
-        return [self._delivery(place, found[place]) for place in sorted(found)]
+        places = list(places)
+        while True:
+            wanted = {self._parked[place][0]: place for place in places if place in self._parked}
+            if not wanted:
+                return []
+            first, last = min(wanted), max(wanted)
+            records = self._log.read(after=first - 1 if first else None, up_to=last, types=PARKED)
+            try:
+                found = {wanted[record.seq]: record.data for record in records if record.seq in wanted}
+            except TruncatedError:  # they were said again meanwhile; a reader does not know where
+                while self._mode == "r" and not self._recall():
+                    pass
+            else:
+                return [self._delivery(place, found[place]) for place in sorted(found)]
 
     def _delivery(self, place: Anchor, data: dict[str, Any]) -> ParkedDelivery:
         event = event_at(self._events, place.seq)
@@ -240,6 +313,11 @@ class SubscriptionLog:
             event = Event.from_dict(data["event"])
         error = HandlerError(data["error"], handler=data["handler"], seq=place.seq, event_id=place.event_id)
         return ParkedDelivery(event, data["attempts"], error, place, data["key"], is_queued=data["queued"])
+
+
+def _place_in(record: Event) -> Anchor:
+    """The event that a record speaks of."""
+    return Anchor(record.data["epoch"], record.data["seq"], record.data["event_id"])
 
 
 def _storable(value: object) -> str:
@@ -253,15 +331,9 @@ def folder_of(log_path: str, name: str) -> str:
     return os.path.join(log_path, FOLDER, digest.hexdigest())  # noqa: PTH118 - a path may be any text the OS takes
 
 
-def folders_in(log_path: str | os.PathLike[str]) -> list[Path]:
-    """Where the memories of all durable subscriptions of a log are."""
-    folder = Path(log_path) / FOLDER
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
 def names_in(log_path: str) -> Iterator[str]:
     """The names of all durable subscriptions of a log. Raises what opening their logs for reading raises."""
     for folder in folders_in(log_path):
         with _core.Log(folder, mode="r", force_filesystem=IS_ANSWERED) as own:
-            for record in own.read(types=NAMED, limit=1):
+            for record in own.read(types=NAMED, limit=1, on_message=lambda _lost: None):
                 yield record.data["name"]

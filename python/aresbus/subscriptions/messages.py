@@ -7,6 +7,8 @@ the loop that delivers them; none is needed for correctness, so a subscriber may
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from aresbus.places import Lost
+
 __all__ = [
     "CaughtUp",
     "Disconnected",
@@ -46,14 +48,6 @@ class Rewound:
 
     It was lost with the power, or the directory is an older copy. Effects of lost events have to be undone.
     """
-
-    from_seq: int
-    to_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Events from ``from_seq`` up to, not including, ``to_seq`` were no longer kept when it came to them."""
 
     from_seq: int
     to_seq: int

@@ -18,6 +18,7 @@ use _core::{
         },
         split_commit_word,
     },
+    heads::Heads,
     log::{Location, Log},
     place::Place,
     scan::Query,
@@ -70,6 +71,16 @@ fn change_meta(image: &mut Image, change: impl Fn(&mut Meta)) {
         change(&mut meta);
         copy.copy_from_slice(&meta.encode());
     }
+}
+
+/// Lets META know of dropped events, and keeps what has to be kept of them: nothing.
+fn forget_before(image: &mut Image, first_seq: u64) {
+    let ram = Ram::of(image);
+    let place = Place { vfs: ram.clone(), path: ROOT.into() };
+    let log_id = place.read_meta().unwrap().unwrap().log_id;
+    place.write_heads(log_id, first_seq, &Heads::default()).unwrap();
+    *image = ram.image();
+    change_meta(image, |meta| meta.first_seq = first_seq);
 }
 
 fn change_header(image: &mut Image, change: impl Fn(&mut SegmentHeader)) {
@@ -149,7 +160,7 @@ fn no_event_has_the_position_that_means_none_and_the_one_before_it_is_the_last()
     let mut image = young();
     let last = event(&plain("last"), "id", &identity(u64::MAX - 1));
     change_entry(&mut image, |entry| entry.first_seq = u64::MAX - 1);
-    change_meta(&mut image, |meta| meta.first_seq = u64::MAX - 1);
+    forget_before(&mut image, u64::MAX - 1);
     replace_records(&mut image, &last, 1);
     let ram = Ram::of(&image);
     let log = open(&ram, Mode::ReadWrite).unwrap();
@@ -292,9 +303,8 @@ fn a_meta_of_an_earlier_epoch_than_a_segment_is_damage() {
 fn a_meta_that_knows_of_dropped_events_and_has_no_segment_behind_them_is_damage() {
     let mut image = young();
     image.retain(|(path, ..)| path == Path::new("/log/META"));
-    change_meta(&mut image, |meta| {
-        (meta.first_seq, meta.newest_segment, meta.clean) = (5, 0, None);
-    });
+    change_meta(&mut image, |meta| (meta.newest_segment, meta.clean) = (0, None));
+    forget_before(&mut image, 5);
     assert_refused(&image, &BOTH, "it names event 5 as the first");
 }
 

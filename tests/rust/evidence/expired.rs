@@ -3,17 +3,17 @@
 use std::{fs, sync::Arc};
 
 use _core::{
+    config::{Keeper, Options},
     error::Error,
-    evidence::{Run, TreeHead, leaf},
+    evidence::{Run, TreeHead},
     format::names,
     place::Place,
-    scan::Query,
     verify::{Severity, Wanted, verify, verify_wanted},
     vfs::disk::Disk,
 };
 
 use super::heads::fill;
-use crate::support::{Dir, open, raw, read_all, reading};
+use crate::support::{Dir, open, raw, reading, small};
 
 const LOG: [u8; 16] = [7; 16];
 
@@ -78,23 +78,18 @@ fn heads_and_proofs_go_on_when_the_first_segments_are_gone() {
     log.close().unwrap();
     let whole = open(&dir, reading());
     let head = whole.tree_head().unwrap();
-    let events = read_all(&whole, Query::default());
     let segments = whole.stats().unwrap().segments;
-    let (gone, first) = (&segments[..2], segments[2]);
-    let mut expired = Run::new(0);
-    for event in &events[..usize::try_from(first.first_seq).unwrap()] {
-        expired.push_leaf(leaf(&event.bytes, &event.view().unwrap()));
-    }
+    let first = segments[2];
     let size = first.first_seq + 1;
     let earlier = whole.prove(size - 1, Some(size)).unwrap().unwrap();
-    let place = place(&dir);
-    place.write_expired(whole.log_id(), &expired).unwrap();
-    let mut meta = place.read_meta().unwrap().unwrap();
-    (meta.first_seq, meta.first_segment) = (first.first_seq, first.number);
-    place.write_meta(&mut meta).unwrap();
-    for segment in gone {
-        fs::remove_file(place.segment_path(segment.number)).unwrap();
+    let writer = open(&dir, Options { keeper: Keeper::Manual, ..small() });
+    writer.keep();
+    while writer.first_seq() < first.first_seq {
+        assert_ne!(writer.retain(first.first_seq).unwrap().segments, [0; 0]);
     }
+    assert_eq!(writer.tree_head().unwrap(), head);
+    writer.close().unwrap();
+    let place = place(&dir);
     let rest = open(&dir, reading());
     assert_eq!(rest.tree_head().unwrap(), head);
     for seq in (first.first_seq..6000).step_by(97) {

@@ -14,11 +14,12 @@ use _core::{
 
 use super::{life, world::World};
 
-/// a: append · b: batch · s: sync · k: the keeper's pass · p: snapshot · q: drop all snapshots · r: read · f: a reader follows · d: the next day ·
+/// a: append · b: batch · s: sync · k: the keeper's pass · p: snapshot · q: drop all snapshots · e: what expired goes · r: read ·
+/// f: a reader follows · d: the next day ·
 /// w: the kernel writes back · c: close and open · x: killed beside its readers, and opened.
 const SCRIPT: &str = "aabkas aapbkf arbaswab akfaa d abkaa p c aabf abkaas x abbaf kaa p s abakr pp q p \
     x x aabwak c c abaaf saa d aab k aabbaaf x aas aab aakw p abaafr saabk aabaas c aabaakx abaaf \
-    aabbaa kaa d w abaaf sab kaabaaw aabaafkx abaas abaak abaar c aabaaf";
+    aabbaa kaa d w abaaf sab kaabaaw aabaafkx e abaas abaak e abaar c aabaafe ka e x abraf";
 const DAY_NS: i64 = 86_400_000_000_000;
 
 /// The script until its end, or until the machine is off.
@@ -34,6 +35,7 @@ fn play(world: &mut World) {
             'k' => world.keep(),
             'p' => world.snapshot(),
             'q' => world.drop_snapshots(),
+            'e' => world.expire(),
             'r' => world.read(),
             'f' => world.follow(),
             'd' => world.clock.advance(DAY_NS),

@@ -37,7 +37,8 @@ impl World {
     pub fn flip_somewhere(&mut self) {
         let sound = self.disk.after(Crash::Kill).unwrap();
         let Ok(reader) = self.open_on(&sound, Mode::Read) else { return };
-        let durable = reader.recovery().watermark_seq.map_or(0, |seq| usize::try_from(seq).unwrap() + 1);
+        let durable = reader.recovery().watermark_seq.map_or(0, |seq| seq + 1);
+        let durable = usize::try_from(durable.saturating_sub(reader.first_seq())).unwrap();
         let sound = Sound { events: read_all(&reader).unwrap(), durable };
         let flip = self.choose_flip();
         self.note(format_args!("bit {} of byte {} of {} flips", flip.bit, flip.byte, flip.path.display()));

@@ -87,6 +87,10 @@ pub struct Model {
     pub in_doubt: Vec<Offer>,
     /// So many of `history` were said to be durable.
     pub durable: usize,
+    /// So many of `history` were dropped from its front.
+    pub dropped: usize,
+    /// Up to where passes of retention that failed, or have not returned, may have dropped.
+    pub dropping: Vec<usize>,
     /// Snapshots that were acknowledged: by aggregate, newest last.
     pub snapshots: BTreeMap<String, Vec<(u64, Vec<u8>)>>,
     /// What any call offered as a snapshot and nobody dropped: by aggregate and position.
@@ -109,11 +113,11 @@ impl Model {
         heads
     }
 
-    /// What is wrong with `served` as the events of the log from the first on.
+    /// What is wrong with `served` as the events of the log from the first one kept on.
     pub fn fault_of(&self, served: &[StoredEvent]) -> Option<String> {
-        let mut heads = Heads::new();
-        let mut offered = self.history.iter().chain(&self.in_doubt);
-        for (event, seq) in served.iter().zip(0..) {
+        let mut heads = self.heads(self.dropped);
+        let mut offered = self.history.iter().chain(&self.in_doubt).skip(self.dropped);
+        for (event, seq) in served.iter().zip(self.dropped as u64..) {
             let Some(offer) = offered.next() else {
                 return Some(format!("event {seq} was invented: {:?}", event.fixed));
             };
@@ -134,7 +138,7 @@ impl Model {
                 heads.insert(id.clone(), (seq, version));
             }
         }
-        let last = self.history.iter().chain(&self.in_doubt).take(served.len()).last();
+        let last = self.history.iter().chain(&self.in_doubt).take(self.dropped + served.len()).last();
         last.filter(|offer| offer.member + 1 != offer.members)
             .map(|offer| format!("half a batch: {} of {}", offer.member + 1, offer.members))
     }

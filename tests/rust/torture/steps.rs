@@ -41,7 +41,8 @@ impl World {
             64..72 => self.keep(),
             72..77 => self.read(),
             77..82 => self.follow(),
-            82..85 => self.snapshot(),
+            82..84 => self.snapshot(),
+            84 => self.expire(),
             85..88 => self.move_clock(),
             88..91 => self.disk.write_back(self.dice.u64(..)),
             91..93 => self.take_copy(),
@@ -276,17 +277,30 @@ impl World {
                 && query.aggregate_id.as_ref().is_none_or(|id| offer.aggregate_id.as_ref() == Some(id))
         };
         let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        let mut wanted: Vec<u64> =
-            (0..).zip(&self.model.history).filter(is_wanted).map(|(seq, _)| seq).collect();
+        let mut wanted: Vec<u64> = (0..)
+            .zip(&self.model.history)
+            .skip(self.model.dropped)
+            .filter(is_wanted)
+            .map(|(seq, _)| seq)
+            .collect();
         if query.direction == Direction::Backward {
             wanted.reverse();
         }
         wanted.truncate(limit);
         self.note(format_args!("read {query:?}"));
         let mut events: Vec<StoredEvent> = Vec::new();
+        let is_cut_short = self.is_cut_short(&query);
+        let is_backward = query.direction == Direction::Backward;
         let scan = self.log().read(query);
         match scan.and_then(|mut scan| scan.next_batch(&mut events, usize::MAX, usize::MAX)) {
-            Ok(()) => assert_eq!(events.iter().map(|one| one.fixed.seq).collect::<Vec<_>>(), wanted),
+            Ok(()) => {
+                assert_eq!(events.iter().map(|one| one.fixed.seq).collect::<Vec<_>>(), wanted);
+                // Backward what is missed comes last, and is not asked for where the limit or the range ends before it.
+                assert!(!is_cut_short || is_backward || limit == 0, "a part was given out for the whole");
+            }
+            Err(Error::Truncated { first_seq }) => {
+                assert!(is_cut_short && first_seq == self.model.dropped as u64, "told that events are gone");
+            }
             Err(error) => self.is_excused(&error),
         }
     }
@@ -323,13 +337,23 @@ impl World {
                 .reader
                 .last_seq()
                 .and_then(|_| follower.scan.next_batch(&mut events, usize::MAX, usize::MAX));
-            let (from, until) = (follower.seen, follower.seen + events.len());
+            let from =
+                events.first().map_or(follower.seen, |event| usize::try_from(event.fixed.seq).unwrap());
+            let until = from + events.len();
+            let is_front = from == self.model.dropped || self.model.dropping.contains(&from);
+            assert!(from == follower.seen || follower.seen == 0 && is_front, "it left out some");
             follower.seen = until;
             let expected = from as u64..until as u64;
             assert!(events.iter().map(|event| event.fixed.seq).eq(expected), "a follower went astray");
             match outcome {
                 Ok(()) if self.is_poisoned => assert!(until <= self.model.history.len(), "told too much"),
                 Ok(()) => assert_eq!(until, self.model.history.len(), "a follower was told less"),
+                // It was overtaken by what expired.
+                Err(Error::Truncated { .. }) => {
+                    assert!(until < self.model.dropped, "told that events are gone that are there");
+                    self.followers.remove(at);
+                    return;
+                }
                 Err(error) => {
                     if !(follower.is_doubtful && matches!(error, Error::Corrupt { .. })) {
                         self.is_excused(&error);
@@ -367,6 +391,44 @@ impl World {
             Err(Error::Io { .. }) => assert!(self.disk.is_off() || !self.disk.struck().is_empty()),
             Err(error) => panic!("{error:?}"),
         }
+    }
+
+    /// Whole sealed segments go from the front.
+    pub fn expire(&mut self) {
+        let last = self.model.history.len() as u64;
+        let seq = if self.dice.bool() { last } else { self.dice.u64(..=last) };
+        let log = self.log.as_ref().unwrap();
+        let segments = log.stats().unwrap().segments;
+        let next = segments.get(1).filter(|next| segments[0].is_sealed && next.first_seq <= seq);
+        let expected = next.map_or(self.model.dropped, |next| usize::try_from(next.first_seq).unwrap());
+        self.note(format_args!("drop before {seq} of {} segments: {expected}", segments.len()));
+        self.model.dropping.push(expected);
+        match self.log().retain(seq) {
+            _ if self.disk.is_off() => {}
+            Ok(retained) => {
+                assert!(segments.len() >= 20 || retained.first_seq == expected as u64, "{retained:?}");
+                self.model.dropped = usize::try_from(retained.first_seq).unwrap();
+                self.model.dropping.clear();
+            }
+            // META may say so all the same, where only its second copy failed.
+            Err(Error::Io { .. } | Error::DiskFull { .. }) => assert!(!self.disk.struck().is_empty()),
+            Err(Error::Poisoned { .. }) => {
+                assert!(self.is_poisoned || !self.disk.struck().is_empty());
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// Whether the answer to `query` lacks events that were dropped.
+    fn is_cut_short(&self, query: &Query) -> bool {
+        let dropped = self.model.dropped as u64;
+        let is_behind = query.after.is_some_and(|after| after + 1 < dropped);
+        let is_before = query.up_to.is_some_and(|up_to| up_to < dropped);
+        let mut gone = self.model.history.iter().take(self.model.dropped);
+        let is_missed = query.aggregate_id.is_some()
+            && query.after.is_none()
+            && gone.any(|offer| offer.aggregate_id == query.aggregate_id);
+        is_behind || is_before || is_missed
     }
 
     fn move_clock(&mut self) {

@@ -196,6 +196,10 @@ impl World {
             Err(error) => panic!("the opening failed: {error:?}"),
         };
         self.note(format_args!("opened: {:?}", log.recovery()));
+        let first = usize::try_from(log.first_seq()).unwrap();
+        let dropping = std::mem::take(&mut self.model.dropping);
+        assert!(first == self.model.dropped || dropping.contains(&first), "dropped up to {first}");
+        self.model.dropped = first;
         let served = self.judge(&log, by_reader.as_deref());
         self.judge_cut(&log, &before);
         self.model.accept(served);
@@ -225,7 +229,7 @@ impl World {
             panic!("{fault}");
         }
         assert!(
-            served.len() >= self.least,
+            self.model.dropped + served.len() >= self.least,
             "{} of {} promised events are there: {:?}",
             served.len(),
             self.least,
@@ -239,11 +243,12 @@ impl World {
         log.read(query).unwrap().next_batch(&mut from_the_end, usize::MAX, usize::MAX).unwrap();
         from_the_end.reverse();
         assert_eq!(texts(&from_the_end), texts(&served), "read backward it is another log");
-        for (id, (_, version)) in self.model.heads(served.len()) {
+        let count = self.model.dropped + served.len();
+        for (id, (_, version)) in self.model.heads(count) {
             assert_eq!(log.aggregate_version(&id).unwrap(), Some(version), "version of {id}");
         }
         self.judge_snapshots(log);
-        served.len()
+        count
     }
 
     /// What the report says was cut off lies in quarantine, every byte of it.

@@ -17,6 +17,7 @@ from aresbus.cli.arguments import (
     parked,
     replay,
     rescue,
+    retention,
     schema,
     snapshots,
 )
@@ -24,7 +25,20 @@ from aresbus.cli.arguments.kinds import Verbs
 
 __all__ = ["parse"]
 
-FAMILIES = (feed, example, look, history, legacy, operate, rescue, parked, replay, schema, snapshots)
+FAMILIES = (
+    feed,
+    example,
+    look,
+    history,
+    legacy,
+    operate,
+    rescue,
+    parked,
+    replay,
+    retention,
+    schema,
+    snapshots,
+)
 DESCRIPTION = "A durable event bus: record events, read them back, prove that they are whole."
 EPILOG = """\
 exit codes: 0 done · 1 done, with findings · 2 could not · 130 interrupted
