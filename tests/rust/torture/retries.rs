@@ -5,10 +5,10 @@ use _core::{config::Patience, error::Error};
 use super::{model::Offer, world::World};
 
 impl World {
-    /// The same event again, or another under its id; either way nothing is written.
+    /// The same event again, or another under its id; either way nothing is written. What expired is known no more.
     pub fn retry(&mut self) {
-        let known: Vec<usize> =
-            (0..self.model.history.len()).filter(|at| self.model.history[*at].event_id.is_some()).collect();
+        let kept = usize::try_from(self.log().first_seq()).unwrap()..self.model.history.len();
+        let known: Vec<usize> = kept.filter(|at| self.model.history[*at].event_id.is_some()).collect();
         let Some(seq) = self.dice.choice(&known).copied() else { return };
         let mut offer = self.model.history[seq].clone();
         let is_same = self.dice.u8(..3) > 0;
