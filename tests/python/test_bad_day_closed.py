@@ -13,6 +13,8 @@ from aresbus import (
     FileEventStore,
     LogClosedError,
     MemoryEventStore,
+    RetentionPlan,
+    RetentionPolicy,
     StorageError,
 )
 from bad_day_support import aresbus_command, check_error, make_log, numbers, refused
@@ -37,6 +39,10 @@ CALLS = {
     "stats": lambda log: log.stats(),
     "head": lambda log: log.head(),
     "prove": lambda log: log.prove(0),
+    "retention_plan": lambda log: log.retention_plan(RetentionPolicy()),
+    "apply_retention": lambda log: log.apply_retention(RetentionPlan(RetentionPolicy(), 0, 0, 0, ())),
+    "hold": lambda log: log.hold("case 7", {}, "asked for"),
+    "release": lambda log: log.release("case 7"),
     "last_seq": lambda log: log.last_seq,
     "durable_seq": lambda log: log.durable_seq,
     "first_seq": lambda log: log.first_seq,
@@ -52,6 +58,7 @@ STILL_KNOWN = {
     "recovery",
     "durability",
     "audit_trail",
+    "holds",
 }
 ENDING = {"close", "backup"}
 WRITING = {"append", "append_bytes", "append_many", "wait_durable", "sync"}

@@ -46,6 +46,6 @@ def _load(path: Path) -> ModuleType:
         raise FileNotFoundError(f"there is no file {path}")
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = loaded  # dataclasses look themselves up there
-    sys.path.insert(0, str(path.parent))  # what lies beside it, it may import, as any script
+    sys.path.insert(0, str(path.parent.absolute()))  # what lies beside it, it may import, as any script
     spec.loader.exec_module(loaded)
     return loaded
