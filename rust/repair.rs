@@ -1,7 +1,8 @@
 //! META, made anew from the segments of a log that has lost it.
 //!
 //! Owns what is derived from what, and that a META which serves is left alone. Holds the writer's lock. The old bytes go to
-//! quarantine; segments are only read. Whether the log then opens is not decided here: META is all that this mends.
+//! quarantine; segments are only read. Whether the log then opens is not decided here: META is all that this mends, and heads/
+//! where it has nothing of a front that is gone.
 
 use crate::{
     clock::Clock,
@@ -73,6 +74,12 @@ pub fn repair(place: &Place, clock: &dyn Clock) -> Result<Repair> {
     let quarantined = place.quarantined_segments()?.into_iter().map(|(number, ..)| number).max().unwrap_or(0);
     let meta =
         derive(place, log_id, &opened, (epoch, highest.max(quarantined)), found.as_ref(), &mut derived)?;
+    if meta.first_seq > 0 && place.begin_heads(log_id, meta.first_seq)? {
+        derived.push(format!(
+            "nothing says which aggregates had their last event before event {}: their versions begin anew",
+            meta.first_seq
+        ));
+    }
     let kept = place.quarantine_meta()?;
     place.create_meta(&meta)?;
     Ok(Repair { damage, meta, derived, kept })

@@ -31,6 +31,20 @@ impl Place {
         self.replace(&dir, "expired.tmp", names::HEADS, &bytes)
     }
 
+    /// Where there is no file, writes one that knows no head, so that a log opens whose front is lost for good; whether it did.
+    ///
+    /// # Errors
+    /// As [`Place::write_heads`].
+    pub fn begin_heads(&self, log_id: [u8; 16], first_seq: u64) -> Result<bool> {
+        let path = self.heads_dir().join(names::HEADS);
+        match self.vfs.open(&path, false) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.write_heads(log_id, first_seq, &Heads::default()).map(|()| true)
+            }
+            opened => opened.map(|_| false).map_err(|error| Error::io(path, "open", error)),
+        }
+    }
+
     /// The heads of all aggregates whose last event lies before `first_seq`, and perhaps of some more.
     ///
     /// # Errors

@@ -113,6 +113,7 @@ def test_a_front_that_is_gone_is_said(whole, tmp_path):
     report = repair(folder)
     assert report["meta"]["first_seq"] > 0
     assert any("whether" in line for line in report["derived"])
+    assert any("begin anew" in line for line in report["derived"])
     assert numbers(folder) == list(range(report["meta"]["first_seq"], COUNT))
 
 
