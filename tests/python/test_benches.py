@@ -32,7 +32,7 @@ def test_a_round_of_the_ratios_prints_every_figure():
         assert done.stdout.count(f"| {figure} |") >= 2
 
 
-def test_a_round_of_observability_prints_both_ratios():
+def test_a_round_of_observability_prints_both_ratios_and_their_controls():
     done = subprocess.run(
         [sys.executable, str(BENCHES / "bench_observability.py"), "--rounds", "1", "--events", "600"],
         check=False,
@@ -40,7 +40,8 @@ def test_a_round_of_observability_prints_both_ratios():
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| P19 |") == 2
+    assert done.stdout.count("| P19 |") == 4
+    assert done.stdout.count("control") == 2
 
 
 def test_too_few_rounds_are_not_written():
