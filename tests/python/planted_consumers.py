@@ -69,10 +69,11 @@ def keys_forgotten_by_a_restart() -> None:
     """What was parked before a restart holds up nothing after it."""
     recall = SubscriptionLog._recall
 
-    def recall_without_keys(self: SubscriptionLog) -> None:
-        recall(self)
+    def recall_without_keys(self: SubscriptionLog) -> bool:
+        is_all = recall(self)
         self._held.clear()
         self._parked = {place: (own, None) for place, (own, _) in self._parked.items()}
+        return is_all
 
     SubscriptionLog._recall = recall_without_keys
 

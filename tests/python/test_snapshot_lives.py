@@ -47,13 +47,24 @@ steps = st.one_of(
 
 
 def copy_running(folder: Path, copy: Path, *, without: str = "") -> None:
-    """The directory as a kill leaves it. META first: what it names is there before it names it."""
-    files = sorted(folder.rglob("*"), key=lambda path: path.name != "META")
-    for path in files:
-        inside = path.relative_to(folder)
-        if path.is_file() and inside.parts[0] != without:
-            (copy / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy / inside)
+    """The directory as a kill leaves it. META first: what it names is there before it names it.
+
+    Once more where a file came or went meanwhile, as when a segment is sealed: no kill leaves half of that.
+    """
+    while True:
+        before = sorted(folder.rglob("*"), key=lambda path: path.name != "META")
+        try:
+            for path in before:
+                inside = path.relative_to(folder)
+                if path.is_file() and inside.parts[0] != without:
+                    (copy / inside).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, copy / inside)
+        except FileNotFoundError:
+            pass
+        else:
+            if set(folder.rglob("*")) == set(before):
+                return
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 class Life:
