@@ -46,17 +46,16 @@ impl Window {
     pub fn add(&mut self, id: EventId, seq: u64) {
         self.seqs.insert(id.clone(), seq);
         self.ids.push_back((seq, id));
-        while let Some((old, _)) = self.ids.front()
-            && old + RECENT_EVENTS <= seq
-        {
-            self.drop_oldest();
-        }
     }
 
-    fn drop_oldest(&mut self) {
-        let Some((seq, id)) = self.ids.pop_front() else { return };
-        if self.seqs.get(&id) == Some(&seq) {
-            self.seqs.remove(&id);
+    /// Forgets what is not among the newest events, `next_seq` being the next one's position.
+    fn forget_before(&mut self, next_seq: u64) {
+        while self.ids.front().is_some_and(|(seq, _)| *seq + RECENT_EVENTS < next_seq)
+            && let Some((seq, id)) = self.ids.pop_front()
+        {
+            if self.seqs.get(&id) == Some(&seq) {
+                self.seqs.remove(&id);
+            }
         }
     }
 }
@@ -92,7 +91,10 @@ impl Log {
             }
             *held = Some(self.read_window()?);
         }
-        Ok(Held(held))
+        let next_seq = self.tail()?.committed().next_seq;
+        let mut held = Held(held);
+        held.window().forget_before(next_seq);
+        Ok(held)
     }
 
     fn read_window(&self) -> Result<Window> {

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
+RECENT_EVENTS = 65_536
 
 
 @pytest.fixture
@@ -105,12 +106,12 @@ def test_a_cycle_is_cut_where_the_cause_stands_later(log):
 
 
 def test_events_that_share_an_id_all_stand_and_the_nearest_before_is_the_cause(log):
+    # The log refuses the second; one that knew no such rule may have written it, as here where the first is out of its sight.
     log.append("note", 0, event_id="same", correlation_id="talk")
     say(log, "a", "same")
-    try:
-        log.append("other", 1, event_id="same", correlation_id="talk")
-    except aresbus.DuplicateEventError:
-        pytest.skip("the log refuses a second event with the same id")
+    for first in range(0, RECENT_EVENTS, 1_000):
+        log.append_many([("filler", n) for n in range(first, first + 1_000)])
+    log.append("other", 1, event_id="same", correlation_id="talk")
     say(log, "b", "same")
     found = trace(log, "talk")
     assert shape(found.roots) == [("same", [("a", [])]), ("same", [("b", [])])]
