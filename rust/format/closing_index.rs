@@ -5,7 +5,7 @@
 //! that the same close wrote after it, and the place where the log ended. Written whole; nothing in it ever changes.
 
 use super::{
-    FORMAT_VERSION, MAX_DICTIONARY_TEXT_BYTES, Names,
+    FORMAT_VERSION, Names,
     bytes::{Fields, Sink},
     checksum,
     meta::Mark,
@@ -55,10 +55,7 @@ impl ClosingIndex {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut body: Vec<u8> = self.sealed.iter().flat_map(SealedHeader::encode).collect();
-        for text in self.names.iter() {
-            body.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-            body.extend_from_slice(text.as_bytes());
-        }
+        self.names.put(&mut body);
         for (seq, offset) in &self.marks {
             body.extend_from_slice(&seq.to_le_bytes());
             body.extend_from_slice(&offset.to_le_bytes());
@@ -106,14 +103,7 @@ impl ClosingIndex {
         let mut fields = Fields::new(body);
         let mut header = || SealedHeader::decode(fields.take(SEALED_HEADER_BYTES)?.first_chunk()?).ok();
         let sealed = (0..sealed_count).map(|_| header()).collect::<Option<_>>()?;
-        let mut names = Names::default();
-        for _ in 0..names_count {
-            let length = usize::from(fields.u8()?);
-            let text = std::str::from_utf8(fields.take(length)?).ok()?;
-            if length > MAX_DICTIONARY_TEXT_BYTES || !names.push(text) {
-                return None;
-            }
-        }
+        let names = Names::take(&mut fields, usize::try_from(names_count).ok()?)?;
         let marks = (0..marks_count).map(|_| Some((fields.u64()?, fields.u32()?))).collect::<Option<_>>()?;
         let heads = decode_heads(fields.rest())?;
         Some(Self { log_id, generation, end, sealed, first_seq, names, marks, heads })

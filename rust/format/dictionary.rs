@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use super::{MAX_DICTIONARY_TEXT_BYTES, bytes::Fields};
+
 type Bucket = OnceLock<Box<[OnceLock<Box<str>>]>>;
 
 /// Texts in the first bucket; each bucket holds twice as many as the one before, so that none ever moves.
@@ -39,6 +41,27 @@ impl Names {
     /// The texts in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.count).map_while(|number| self.get(number))
+    }
+
+    /// Writes each text behind its length in one byte.
+    pub(super) fn put(&self, bytes: &mut Vec<u8>) {
+        for text in self.iter() {
+            bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// The inverse of [`Names::put`], of `count` texts; `None` for what is no dictionary.
+    pub(super) fn take(fields: &mut Fields<'_>, count: usize) -> Option<Self> {
+        let mut names = Self::default();
+        for _ in 0..count {
+            let length = usize::from(fields.u8()?);
+            let text = std::str::from_utf8(fields.take(length)?).ok()?;
+            if length > MAX_DICTIONARY_TEXT_BYTES || !names.push(text) {
+                return None;
+            }
+        }
+        Some(names)
     }
 
     /// Gives `text` the next number; false where there is none left, beyond what a segment can hold.

@@ -5,9 +5,7 @@
 use std::sync::Arc;
 
 use super::block::{Contents, Form};
-use crate::format::{
-    INLINE, MAX_DICTIONARY_TEXT_BYTES, bytes::Fields, dictionary::Names, segment::RECORDS_OFFSET,
-};
+use crate::format::{INLINE, bytes::Fields, dictionary::Names, segment::RECORDS_OFFSET};
 
 /// Types that a block can name; whatever comes after them in the segment shares [`TYPE_OTHER`].
 pub const MAX_TYPES: usize = 63;
@@ -116,10 +114,7 @@ impl Directory {
         put_count(&mut bytes, self.names.count());
         put_count(&mut bytes, self.types.len());
         put_count(&mut bytes, self.blocks.len());
-        for text in self.names.iter() {
-            bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-            bytes.extend_from_slice(text.as_bytes());
-        }
+        self.names.put(&mut bytes);
         for number in &self.types {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -138,14 +133,7 @@ impl Directory {
             *count = usize::try_from(fields.u32()?).ok()?;
         }
         let [names_count, types_count, blocks_count] = counts;
-        let mut names = Names::default();
-        for _ in 0..names_count {
-            let length = usize::from(fields.u8()?);
-            let text = std::str::from_utf8(fields.take(length)?).ok()?;
-            if length > MAX_DICTIONARY_TEXT_BYTES || !names.push(text) {
-                return None;
-            }
-        }
+        let names = Names::take(&mut fields, names_count)?;
         if types_count > MAX_TYPES
             || fields.rest().len() != 4 * types_count + ENTRY_BYTES.checked_mul(blocks_count)?
         {
