@@ -2,13 +2,14 @@
 #
 # Owns the environment (.venv) and the order of things; CI calls only these targets. Each target brings what it
 # needs: on a machine with Python 3.11 or newer (with venv), a Rust toolchain and a C compiler, `make demo` or
-# `make test` is the first and only command. Nothing outside the clone is written but the caches of pip and cargo.
+# `make test` is the first and only command. Nothing outside the clone is written but the caches of pip and cargo;
+# `make instructions` alone has apt install valgrind where it is missing and that is allowed.
 
 PYTHON ?= python3
 CARGO ?= cargo
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
-RUST_SOURCES := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock
+RUST_SOURCES := $(shell find rust -name '*.rs') build.rs Cargo.toml Cargo.lock
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,7 +22,7 @@ export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
-.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench bench-many fuzz clean torture test-threads mutants docs
+.PHONY: help tools env build demo test test-rust test-python test-wheel lint fmt types captures bench bench-many instructions fuzz clean torture test-threads mutants docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +67,8 @@ test-threads: tools ## The engine under loom and shuttle: every order of steps, 
 
 mutants: build ## Plant each bug of rust/planted.rs; the general suites have to notice every one
 	$(BIN)/python tests/mutants.py
-	$(CARGO) build --locked --quiet --lib --features python,planted,pyo3/extension-module
-	ARESBUS_PLANTED_CORE=$(CURDIR)/target/debug/lib_core.so $(BIN)/python -m pytest tests/python/test_gil_stress.py
+	$(CARGO) build --locked --quiet --lib --profile planted --features python,planted,pyo3/extension-module
+	ARESBUS_PLANTED_CORE=$(CURDIR)/target/planted/lib_core.so $(BIN)/python -m pytest tests/python/test_gil_stress.py tests/python/test_hot_thread.py
 
 test-python: build ## The tests of everything that Python sees
 	$(BIN)/python -m pytest
@@ -131,14 +132,17 @@ captures: build ## Whole recorded market days through the system: make captures 
 fuzz: tools ## Fuzz every decoder, FUZZ_SECONDS=60 each, two at a time (needs a C++ compiler)
 	fuzz/run
 
-bench: build ## Measure the ratios; writes benches/results.md and the README's table
-	$(BIN)/python benches/bench_ratios.py --write
+bench: build ## Measure every figure of the hot path; writes benches/results.md and the README's table
+	$(BIN)/python benches/bench_figures.py --write
 	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,ops
 	$(CARGO) bench --locked --bench log
 
 # Logs of sizes side by side, in a folder where they stay, or under target/ and removed again.
 bench-many: build ## Measure logs of 1 and 10 million events, or EVENTS="1000000 100000000"; FOLDER=... keeps the logs there
 	$(BIN)/python benches/bench_many.py --events $(or $(EVENTS),1000000 10000000) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(FOLDER),--folder $(FOLDER) --keep)
+
+instructions: build ## Hold the instructions of append, publish, read within 5 % of benches/instructions.json; UPDATE=1 renews it
+	$(BIN)/python benches/instructions.py --bring $(if $(UPDATE),--update)
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) target .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -21,6 +21,7 @@ import aresbus
 import measure
 import orjson
 from aresbus import Event, Reducers, _core, drop_snapshots, take_snapshot
+from aresbus.benchmark.timing import Case, timed
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "target" / "bench-rebuild"
@@ -71,7 +72,7 @@ def loading(log: aresbus.Log, state: bytes, count: int) -> Callable[[Any], int]:
             for raw in raws:
                 loads(raw)
 
-    return measure.timed(work)
+    return timed(work)
 
 
 def rebuilding(log: aresbus.Log, folded: Reducers, events: int | None) -> Callable[[Any], int]:
@@ -81,10 +82,10 @@ def rebuilding(log: aresbus.Log, folded: Reducers, events: int | None) -> Callab
         for _ in rounds:
             assert aresbus.rebuild(log, ORDER, folded).version == events
 
-    return measure.timed(work)
+    return timed(work)
 
 
-def case(name: str, *, lots: int, others: int = 0, from_zero: int = 0) -> tuple[aresbus.Log, measure.Case]:
+def case(name: str, *, lots: int, others: int = 0, from_zero: int = 0) -> tuple[aresbus.Log, str, Case]:
     """One log with one order in it."""
     log, folded = aresbus.open(FOLDER / name.replace(" ", "-")), reducers()
     log.append("order_opened", {"lots": lots}, aggregate_id=ORDER)
@@ -105,7 +106,7 @@ def case(name: str, *, lots: int, others: int = 0, from_zero: int = 0) -> tuple[
     rounds = range(1 if from_zero else REBUILDS)
     subject = rebuilding(log, folded, count)
     inputs = f"{name}, {len(state):,} B"
-    return log, measure.Case("P15", "rebuild", "orjson.loads", inputs, floor, subject, rounds)
+    return log, inputs, Case("rebuild", "orjson.loads", floor, subject, rounds)
 
 
 def main() -> None:
@@ -117,7 +118,7 @@ def main() -> None:
         sys.exit("this is a debug build; `make build` makes one that is worth measuring")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    results = []
+    found = []
     for name, settings in (
         ("small state", {"lots": 1}),
         ("100 lots", {"lots": 100}),
@@ -125,12 +126,12 @@ def main() -> None:
         ("100 lots with 10,000 others", {"lots": 100, "others": 10_000}),
         ("from zero", {"lots": 100, "from_zero": 10_000}),
     ):
-        log, made = case(name, **settings)
+        log, inputs, made = case(name, **settings)
         with log:
-            results.append(measure.measure(made, arguments.rounds))
+            found.append(measure.compared("P15", inputs, made, arguments.rounds))
     shutil.rmtree(FOLDER)
     print(
-        f"{measure.table(results)}\n\nMedians of {arguments.rounds} rounds; {measure.machine(ROOT, ROOT / 'target')}."
+        f"{measure.table(found)}\n\nMedians of {arguments.rounds} rounds; {measure.machine(ROOT, ROOT / 'target')}."
     )
 
 

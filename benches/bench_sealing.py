@@ -1,11 +1,9 @@
-"""What sealing saves, and what it costs the appending thread.
+"""What sealing saves: bytes per event of a recorded feed.
 
-sizes    Bytes per event of a recorded feed: raw, sealed with each compression, and beside them the same lines under
-         zstd -1 (P17), gzip as they come, and in a SQLite table. All that is on disk counts, indexes too.
-appends  Latency of one append, from the intended start at a paced rate, with the sealer at work and with sealing off, by
-         turns: p50, p99, p99.9. It matters because a bot must not notice that its history is being packed.
+Raw, sealed with each compression, and beside them the same lines under zstd -1 (P17), gzip as they come, and in a SQLite table. All
+that is on disk counts, indexes too. What the sealer costs the appending thread is figures/latency.py's.
 
-Prints tables. Logs lie under target/, which should be a disk; nothing is pinned. ``--capture`` names a recording as the
+Prints a table. Logs lie under target/, which should be a disk; nothing is pinned. ``--capture`` names a recording as the
 README of the recorded data describes it; by default the slice that the package ships.
 """
 
@@ -13,7 +11,6 @@ import argparse
 import gzip
 import shutil
 import sqlite3
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +22,6 @@ from aresbus.market_day import CAPTURES
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "target" / "bench-sealing"
-NS = 1_000_000_000
 
 
 def lines_of(path: Path) -> list[tuple[int, bytes]]:
@@ -96,61 +92,15 @@ def sizes(capture: Path) -> Iterator[str]:
     yield from (f"| {title} | {size:.1f} | {size / packed:.2f}× |" for title, size in rows)
 
 
-def paced(log: aresbus.Log, payload: bytes, count: int, per_second: int) -> list[int]:
-    """Append at a pace; ns from the intended start of each append to its return."""
-    append, clock, late = log.append_bytes, time.perf_counter_ns, []
-    gap = NS // per_second
-    due = clock()
-    for _ in range(count):
-        due += gap
-        while clock() < due:
-            pass
-        append("market_data_received", payload)
-        late.append(clock() - due)
-    return late
-
-
-def appends(rounds: int, count: int, per_second: int) -> Iterator[str]:
-    """A table of latencies with the sealer at work and without, by turns."""
-    payload = bytes(range(256)) * 4
-    found: dict[str, list[list[int]]] = {"off": [], "zstd": []}
-    sealed = 0
-    for _ in range(rounds):
-        for sealing, taken in found.items():
-            folder = FOLDER / "appends"
-            shutil.rmtree(folder, ignore_errors=True)
-            # Segments as small as these are full several times a second.
-            with aresbus.open(folder, sealing=sealing, segment_bytes=1 << 22, audit=False) as log:
-                taken.append(sorted(paced(log, payload, count, per_second)))
-                sealed += log.stats()["sealed_count"]
-    yield f"1 KiB appended {per_second:,} times a second, {rounds} rounds of {count:,}; {sealed} segments sealed meanwhile"
-    yield "| sealer | p50 µs | p99 µs | p99.9 µs | max µs |"
-    yield "| --- | --- | --- | --- | --- |"
-    for sealing, taken in found.items():
-        at = [
-            statistics.median(one[int(len(one) * part)] for one in taken) / 1e3 for part in (0.5, 0.99, 0.999)
-        ]
-        most = statistics.median(one[-1] for one in taken) / 1e3
-        title = "off" if sealing == "off" else "at work"
-        yield f"| {title} | {at[0]:.1f} | {at[1]:.1f} | {at[2]:.1f} | {most:.0f} |"
-
-
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", nargs="*", default=["sizes", "appends"], metavar="sizes|appends")
     parser.add_argument("--capture", type=Path, default=CAPTURES[0].path)
-    parser.add_argument("--rounds", type=int, default=measure.MIN_ROUNDS)
-    parser.add_argument("--appends", type=int, default=50_000)
-    parser.add_argument("--pace", type=int, default=20_000)
     given = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     print(measure.machine(ROOT, FOLDER), flush=True)
     try:
-        if "sizes" in given.what:
-            print("", *sizes(given.capture), sep="\n", flush=True)
-        if "appends" in given.what:
-            print("", *appends(given.rounds, given.appends, given.pace), sep="\n", flush=True)
+        print("", *sizes(given.capture), sep="\n", flush=True)
     finally:
         shutil.rmtree(FOLDER, ignore_errors=True)
 

@@ -1,123 +1,149 @@
-"""How the benchmarks measure: floor and subject by turns in one process, and what the machine was.
+"""What the benchmarks say: figures beside their floors and limits, tables of them and of latencies, and what the machine was.
 
-Owns rounds, medians, the description of the machine and the tables. Knows nothing of what is measured.
-
-One round times floor and subject, each over the same inputs, each less an empty loop over them; its ratio is that of
-the two. Who goes first is drawn by lot: what the first leaves to threads in the background slows the second (the same
-subject against itself, always second, came to 1.15 where both write a log). The first round is thrown away. The median
-of the rounds counts, the least and greatest are shown.
+Owns how they are shown. Measuring itself is aresbus.benchmark's, what is measured each benchmark's own.
 """
 
-import gc
 import os
 import platform
-import random
 import statistics
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from aresbus.benchmark.timing import Case, compare
+from aresbus.cli.machine import file_system, processor
 
 MIN_ROUNDS = 7
-
-Loop = Callable[[Sequence[Any]], int]
-"""Does the work once per input; returns the nanoseconds it took."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One subject beside its floor."""
-
-    figure: str
-    title: str
-    floor_name: str
-    inputs_name: str
-    floor: Loop
-    subject: Loop
-    inputs: Sequence[Any]
+PERCENTILES = (0.5, 0.99, 0.999, 0.9999)
+"""Shown of latencies, and the greatest beside them."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a case came to; times in nanoseconds per event."""
+class Run:
+    """What a benchmark is told: where its files go, and how much it does."""
 
-    case: Case
-    floor_ns: float
-    subject_ns: float
-    ratios: tuple[float, ...]
+    folder: Path
+    rounds: int
+    events: int
+    """A round, where the work is as quick as an append."""
+    growth: int
+    """Events of a log that has grown."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is held against a limit, of the nanoseconds of floor and subject; ``is_least``: the limit is to be reached, not kept."""
+
+    form: str
+    of: Callable[[float, float], float]
+    is_least: bool = False
+
+    def limit(self, value: float | None) -> str:
+        """How a limit is written."""
+        return "–" if value is None else f"{'≥' if self.is_least else '≤'} {self.form.format(value)}"
+
+
+RATIO = Measure("{:.2f}×", lambda floor_ns, ns: ns / floor_ns)
+RATE = Measure("{:.2f}×", lambda floor_ns, ns: floor_ns / ns, is_least=True)
+ADDED = Measure("{:+.0f} ns", lambda _, ns: ns)
+MICROSECONDS = Measure("{:.1f} µs", lambda _, ns: ns / 1_000)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: what floor and subject came to, round by round, and the limit beside it."""
+
+    number: str
+    what: str
+    inputs: str
+    floor: str
+    floors_ns: Sequence[float]
+    subjects_ns: Sequence[float]
+    limit: float | None = None
+    measure: Measure = RATIO
 
     @property
-    def ratio(self) -> float:
-        """The median of the rounds."""
-        return statistics.median(self.ratios)
+    def rounds(self) -> list[float]:
+        """What is held against the limit, in each round."""
+        return list(map(self.measure.of, self.floors_ns, self.subjects_ns))
+
+    @property
+    def is_reached(self) -> bool | None:
+        """Whether the median of the rounds is within the limit; None where there is none."""
+        if self.limit is None:
+            return None
+        value = statistics.median(self.rounds)
+        return value >= self.limit if self.measure.is_least else value <= self.limit
+
+    def row(self) -> str:
+        """A line of Markdown."""
+        median, low, high = (
+            self.measure.form.format(of(self.rounds)) for of in (statistics.median, min, max)
+        )
+        floor_ns, ns = map(statistics.median, (self.floors_ns, self.subjects_ns))
+        reached = {None: "–", True: "yes", False: "no"}[self.is_reached]
+        return (
+            f"| {self.number} | {self.what} | {self.inputs} | {self.floor} | {floor_ns:,.0f} | {ns:,.0f} "
+            f"| **{median}** | {low} – {high} | {self.measure.limit(self.limit)} | {reached} |"
+        )
 
 
-def timed(work: Callable[[Sequence[Any]], object]) -> Loop:
-    """A loop that is timed as a whole."""
-
-    def loop(inputs: Sequence[Any]) -> int:
-        start = time.perf_counter_ns()
-        work(inputs)
-        return time.perf_counter_ns() - start
-
-    return loop
-
-
-def empty_loop_ns(inputs: Sequence[Any]) -> int:
-    """What looping alone costs."""
-    start = time.perf_counter_ns()
-    for _ in inputs:
-        pass
-    return time.perf_counter_ns() - start
-
-
-def measure(case: Case, rounds: int) -> Result:
-    """Interleave floor and subject; the garbage collector runs as in any program."""
-    lot = random.Random(0)
-    floors: list[float] = []
-    subjects: list[float] = []
-    turns = [(case.floor, floors), (case.subject, subjects)]
-    for _ in range(rounds + 1):
-        gc.collect()
-        loop_ns = empty_loop_ns(case.inputs)
-        for loop, times in lot.sample(turns, 2):
-            times.append((loop(case.inputs) - loop_ns) / len(case.inputs))
-    ratios = tuple(subject / floor for floor, subject in zip(floors[1:], subjects[1:], strict=True))
-    return Result(case, statistics.median(floors[1:]), statistics.median(subjects[1:]), ratios)
+def compared(
+    number: str,
+    inputs: str,
+    case: Case,
+    rounds: int,
+    *,
+    limit: float | None = None,
+    measure: Measure = RATIO,
+    turns: int = 1,
+) -> Figure:
+    """The figure of a case, measured by turns; each round is the medians of so many ``turns`` of floor and subject."""
+    found = compare(case, rounds * turns)
+    floors_ns, subjects_ns = (
+        [statistics.median(times[at : at + turns]) for at in range(0, len(times), turns)]
+        for times in (found.floors, found.subjects)
+    )
+    return Figure(number, case.title, inputs, case.floor_name, floors_ns, subjects_ns, limit, measure)
 
 
-def table(results: Sequence[Result]) -> str:
-    """A Markdown table, one line a result."""
-    lines = [
-        "| figure | what | inputs | floor | floor ns | ours ns | ratio | spread |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {result.case.figure} | {result.case.title} | {result.case.inputs_name} | {result.case.floor_name} "
-        f"| {result.floor_ns:,.0f} | {result.subject_ns:,.0f} | **{result.ratio:.2f}×** "
-        f"| {min(result.ratios):.2f}–{max(result.ratios):.2f} |"
-        for result in results
-    ]
+def table(figures: Sequence[Figure]) -> str:
+    """A Markdown table, one line a figure."""
+    heads = (
+        "figure",
+        "what",
+        "inputs",
+        "floor",
+        "floor ns",
+        "ours ns",
+        "value",
+        "spread",
+        "limit",
+        "reached",
+    )
+    return "\n".join([head(heads), *(one.row() for one in figures)])
+
+
+def latencies(title: str, rows: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """A Markdown table in microseconds; of each row the five numbers of each round, of which the medians are shown."""
+    lines = [head([title, *(f"p{100 * fraction:g}" for fraction in PERCENTILES), "max"])]
+    for name, rounds in rows.items():
+        medians = (statistics.median(column) / 1_000 for column in zip(*rounds, strict=True))
+        lines.append(f"| {name} | {' | '.join(f'{median:,.2f}' for median in medians)} |")
     return "\n".join(lines)
 
 
-def _first(path: str, key: str) -> str:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "unknown")
+def head(names: Sequence[str]) -> str:
+    """The first two lines of a Markdown table."""
+    return f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
 
 
-def file_system(folder: Path) -> str:
-    """Type of the file system that a folder is on, as the kernel names it."""
-    best = ("", "unknown")
-    for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
-        _, place, kind, *_ = line.split()
-        inside = place == "/" or f"{folder.resolve()}/".startswith(f"{place}/")
-        if inside and len(place) >= len(best[0]):
-            best = (place, kind)
-    return best[1]
+def percentile(times: Sequence[int], fraction: float) -> int:
+    """The value that this part of all does not exceed."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
 
 
 def commit(root: Path) -> str:
@@ -134,9 +160,8 @@ def commit(root: Path) -> str:
 
 def machine(root: Path, folder: Path) -> str:
     """Date, commit, processor, system, file system, load: what the figures depend on."""
-    processor = _first("/proc/cpuinfo", "model name")
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit(root)}, {os.cpu_count()} cores ({processor}), "
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit(root)}, {os.cpu_count()} cores ({processor()}), "
         f"{platform.system()} {platform.release()}, {file_system(folder)}, "
         f"{platform.python_implementation()} {platform.python_version()}, "
         f"load average at the start {os.getloadavg()[0]:.1f}"

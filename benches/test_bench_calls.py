@@ -1,13 +1,13 @@
-"""Single calls under pytest-benchmark: for comparing two commits on one machine, not for claims (bench_ratios.py).
+"""Single calls under pytest-benchmark: for comparing two commits on one machine, not for claims (bench_figures.py).
 
-`make bench` runs them after the ratios; `pytest benches --benchmark-enable --benchmark-save=NAME` keeps a run.
+`make bench` runs them after the figures; `pytest benches --benchmark-enable --benchmark-save=NAME` keeps a run.
 """
 
 from itertools import cycle
 
 import aresbus
-import payloads
 import pytest
+from aresbus.benchmark import payloads
 
 INPUTS = 1_000
 

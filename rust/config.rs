@@ -38,7 +38,7 @@ pub enum Durability {
     None,
     /// Committed; the keeper syncs every `sync_interval`.
     Interval,
-    /// Durable; callers share the keeper's syncs.
+    /// Durable; callers share syncs.
     Group,
     /// Durable; the caller syncs at once.
     Always,

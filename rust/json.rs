@@ -38,6 +38,25 @@ impl JsonText {
         self
     }
 
+    /// How many bytes are written.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.end
+    }
+
+    /// Takes back what is written behind the first `bytes`.
+    pub fn cut(&mut self, bytes: usize) {
+        self.end = self.end.min(bytes);
+    }
+
+    /// What is JSON already.
+    pub fn append(&mut self, json: &[u8]) {
+        if let Some(place) = self.room(json.len()).get_mut(..json.len()) {
+            place.copy_from_slice(json);
+            self.end += json.len();
+        }
+    }
+
     /// `[` or `{`.
     #[inline]
     pub fn open(&mut self, bracket: u8) {
@@ -156,10 +175,25 @@ impl JsonText {
     }
 }
 
+/// Copies a few bytes, without a call where they are at most 32.
 #[inline]
 fn put(target: &mut [u8], bytes: &[u8]) {
-    if let Some(place) = target.get_mut(..bytes.len()) {
-        place.copy_from_slice(bytes);
+    let Some(place) = target.get_mut(..bytes.len()) else { return };
+    match bytes.len() {
+        0 => {}
+        1..4 => place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte),
+        4..8 => copy_ends::<4>(bytes, place),
+        8..16 => copy_ends::<8>(bytes, place),
+        16..=32 => copy_ends::<16>(bytes, place),
+        _ => place.copy_from_slice(bytes),
+    }
+}
+
+/// Between N and 2 N bytes: the first and the last N, which meet or overlap.
+#[inline]
+fn copy_ends<const N: usize>(source: &[u8], target: &mut [u8]) {
+    if let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>()) {
+        ends(target, first, last);
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Read the modules in this order; each knows only those before it:
 //! `error`, `config`, `clock`, `threads`, `planted`, `histogram`, `heads` · `format` (bytes) · `evidence` (hashes) · `map`, `vfs`
-//! (files) · `segment` (one file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy,
+//! (files) · `control` (waiting beside other processes) · `segment` (one file) · `place`, `shelf` (one directory) · `tail` (write) · `recovery` (opening) · `scan` (read) · `log` (policy,
 //! the face) · `verify`, `excerpt`, `salvage`, `repair`, `digest` (whole logs as files) ·
 //! `python` (the binding).
 //! docs/format.md is the contract on disk, ARCHITECTURE.md the reasons.
 
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod digest;
 pub mod error;
 pub mod evidence;

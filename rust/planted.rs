@@ -47,6 +47,12 @@ pub enum Bug {
     EpochUsedTwice,
     /// `quarantine-skipped`: what is cut off is not kept (R17).
     QuarantineSkipped,
+    /// `copy-not-synced`: a copy of a damaged file has its name in quarantine before its content is durable (R17).
+    CopyNotSynced,
+    /// `old-meta-not-kept`: a repair replaces a damaged META before its bytes are in quarantine.
+    OldMetaNotKept,
+    /// `heads-after-meta`: a repair writes META before the heads that its first position rests on (R20).
+    HeadsAfterMeta,
     /// `spare-not-named`: META does not learn of a new segment (R16).
     SpareNotNamed,
     /// `unread-meta-passed-over`: a copy of META that cannot be read is taken for a damaged one.
@@ -70,6 +76,12 @@ pub enum Bug {
     /// `gil-lock-order`: an append waits for the log's locks while it holds the GIL, and who holds them asks for the
     /// GIL (R12; `test_gil_stress.py`).
     GilLockOrder,
+    /// `roll-calls-system`: a roll wakes the keeper (R10; `test_hot_thread.py`).
+    RollCallsSystem,
+    /// `pages-not-populated`: nobody faults pages in ahead of the appender (R10; `test_hot_thread.py`).
+    PagesNotPopulated,
+    /// `window-not-restored`: nobody faults pages in while a sync runs, which protects them (R10; `test_hot_thread.py`).
+    WindowNotRestored,
     /// `relaxed-commit`: the commit word is stored without release order (R5).
     RelaxedCommit,
     /// `relaxed-read`: the commit word is loaded without acquire order (R5).
@@ -86,8 +98,14 @@ pub enum Bug {
     QuietDeath,
     /// `wish-unheard`: a wish for a sync does not wake the keeper.
     WishUnheard,
-    /// `close-unheard`: a close wakes nobody.
-    CloseUnheard,
+    /// `turn-unheard`: who waits for the turn to sync is woken before it is free.
+    TurnUnheard,
+    /// `relaxed-ring`: the bell is rung without release order.
+    RelaxedRing,
+    /// `bell-heard-late`: a reader hears the bell after it looked at the log.
+    BellHeardLate,
+    /// `sleeper-unheard`: a reader that goes to sleep does not wake the ringer.
+    SleeperUnheard,
 }
 
 #[cfg(feature = "planted")]
@@ -114,6 +132,9 @@ impl Bug {
             Self::CutSegmentContinued => "cut-segment-continued",
             Self::EpochUsedTwice => "epoch-used-twice",
             Self::QuarantineSkipped => "quarantine-skipped",
+            Self::CopyNotSynced => "copy-not-synced",
+            Self::OldMetaNotKept => "old-meta-not-kept",
+            Self::HeadsAfterMeta => "heads-after-meta",
             Self::SpareNotNamed => "spare-not-named",
             Self::UnreadMetaPassedOver => "unread-meta-passed-over",
             Self::SnapshotNotSynced => "snapshot-not-synced",
@@ -125,6 +146,9 @@ impl Bug {
             Self::BlocksPassedOver => "blocks-passed-over",
             Self::IdsForgotten => "ids-forgotten",
             Self::GilLockOrder => "gil-lock-order",
+            Self::RollCallsSystem => "roll-calls-system",
+            Self::PagesNotPopulated => "pages-not-populated",
+            Self::WindowNotRestored => "window-not-restored",
             Self::RelaxedCommit => "relaxed-commit",
             Self::RelaxedRead => "relaxed-read",
             Self::TornPosition => "torn-position",
@@ -133,7 +157,10 @@ impl Bug {
             Self::PoisonUnheard => "poison-unheard",
             Self::QuietDeath => "quiet-death",
             Self::WishUnheard => "wish-unheard",
-            Self::CloseUnheard => "close-unheard",
+            Self::TurnUnheard => "turn-unheard",
+            Self::RelaxedRing => "relaxed-ring",
+            Self::BellHeardLate => "bell-heard-late",
+            Self::SleeperUnheard => "sleeper-unheard",
         }
     }
 }

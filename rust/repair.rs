@@ -7,8 +7,12 @@
 use crate::{
     clock::Clock,
     error::{Error, Result},
-    format::meta::{Mark, Meta},
+    format::{
+        meta::{Mark, Meta},
+        segment::Entry,
+    },
     place::{OpenedSegment, Place},
+    planted::{Bug, is_planted},
     recovery::take_lock,
 };
 
@@ -74,13 +78,20 @@ pub fn repair(place: &Place, clock: &dyn Clock) -> Result<Repair> {
     let quarantined = place.quarantined_segments()?.into_iter().map(|(number, ..)| number).max().unwrap_or(0);
     let meta =
         derive(place, log_id, &opened, (epoch, highest.max(quarantined)), found.as_ref(), &mut derived)?;
+    if is_planted(Bug::OldMetaNotKept) {
+        place.create_meta(&meta)?;
+    }
+    // ORDER: the old META goes once its bytes are kept, and the new one comes once it has the heads without which it is refused.
+    let kept = place.quarantine_meta()?;
+    if is_planted(Bug::HeadsAfterMeta) {
+        place.create_meta(&meta)?;
+    }
     if meta.first_seq > 0 && place.begin_heads(log_id, meta.first_seq)? {
         derived.push(format!(
             "nothing says which aggregates had their last event before event {}: their versions begin anew",
             meta.first_seq
         ));
     }
-    let kept = place.quarantine_meta()?;
     place.create_meta(&meta)?;
     Ok(Repair { damage, meta, derived, kept })
 }
@@ -106,8 +117,20 @@ fn derive(
     found: Option<&Meta>,
     derived: &mut Vec<String>,
 ) -> Result<Meta> {
-    let entered = || opened.iter().filter_map(|one| Some((one, one.entry?)));
-    let Some((first, first_entry)) = entered().next() else {
+    let entered: Vec<_> = opened.iter().filter_map(|one| Some((one, one.entry?))).collect();
+    // Of the files that retention removed last the power may bring back some. What lies before a gap that its heads reach over
+    // is no part of the log; a gap behind that is a loss, and named by who opens the log.
+    let is_expired = |pair: &[(&OpenedSegment, Entry)]| match pair {
+        [(before, _), (_, after)] => {
+            after.prev_segment != before.header.number
+                && after.first_seq > 0
+                && place.read_heads(log_id, after.first_seq).is_ok()
+        }
+        _ => false,
+    };
+    let begin = entered.windows(2).rposition(is_expired).map_or(0, |gap| gap + 1);
+    let entered = entered.get(begin..).unwrap_or_default();
+    let Some((first, first_entry)) = entered.first().copied() else {
         return Err(Error::corrupt(
             place.meta_path(),
             0,
@@ -125,7 +148,7 @@ fn derive(
     // A new epoch begins where a recovery had cut the log.
     let mut cut = None;
     let mut before = first.header.epoch;
-    for (one, entry) in entered().skip(1) {
+    for (one, entry) in entered.iter().skip(1) {
         if one.header.epoch != before {
             cut =
                 Some(Mark { segment: entry.prev_segment, offset: entry.prev_end, next_seq: entry.first_seq });
@@ -135,7 +158,7 @@ fn derive(
     derived.push(format!("epoch {epoch} and segment {highest} are the highest that the files name"));
     derived.push(format!("the log is taken to have been made when segment {first_number} was prepared"));
     derived.push("no clean close is assumed: the next opening recovers".to_owned());
-    let newest = entered().next_back().map_or(0, |(one, _)| one.header.number);
+    let newest = entered.last().map_or(0, |(one, _)| one.header.number);
     Ok(Meta {
         log_id,
         generation: found.map_or(0, |meta| meta.generation) + 1,

@@ -12,7 +12,7 @@ mod query;
 use std::{sync::Arc, time::Duration};
 
 use backward::Backward;
-pub use fetch::fetch;
+pub use fetch::{fetch, unless_dropped};
 use forward::Forward;
 use query::Filter;
 pub use query::{Direction, Query, TimeOf};
@@ -191,6 +191,12 @@ impl Scan {
             batch.push(event);
         }
         Ok(())
+    }
+
+    /// Whether nothing is committed where it stands, as far as one load says: no answer to whether the log goes on elsewhere.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        matches!(&self.way, Way::Forward(forward) if forward.is_at_end())
     }
 
     /// Waits, at most `timeout`, until there may be more. True when the next batch is worth a try; backward at once, for

@@ -6,10 +6,12 @@
 use std::{io::ErrorKind, sync::Arc};
 
 use crate::{
+    control::{Control, Link},
     error::{Error, Result},
     place::{OpenedSegment, Place, durable_marks, highest_watermark},
     segment::Segment,
     threads::{PoisonError, RwLock},
+    vfs::Join,
 };
 
 /// Whether new segments are announced by the writer in this process, or have to be looked for.
@@ -27,6 +29,8 @@ pub struct Shelf {
     pub place: Place,
     /// The log's id.
     pub log_id: [u8; 16],
+    /// Leads to the control page.
+    pub link: Link,
     news: News,
     segments: RwLock<Vec<Arc<Segment>>>,
     /// Numbers of segments behind a torn tail: they are there, entered, and none of their events counts.
@@ -37,7 +41,8 @@ impl Shelf {
     /// A shelf of `segments`, oldest first.
     #[must_use]
     pub fn new(place: Place, log_id: [u8; 16], news: News, segments: Vec<Arc<Segment>>) -> Self {
-        Self { place, log_id, news, segments: RwLock::new(segments), stranded: Vec::new() }
+        let (link, stranded) = (Link::default(), Vec::new());
+        Self { place, log_id, link, news, segments: RwLock::new(segments), stranded }
     }
 
     /// The same, without ever taking the segments `numbers` for new.
@@ -45,6 +50,14 @@ impl Shelf {
     pub fn without(mut self, numbers: Vec<u64>) -> Self {
         self.stranded = numbers;
         self
+    }
+
+    /// Joins the control page that a writer of this log made; its own page a writer has in the link.
+    #[must_use]
+    pub fn join_control(&self) -> Option<Control> {
+        let is_elsewhere = self.news == News::LookedFor;
+        let lock_path = self.place.lock_path();
+        is_elsewhere.then(|| Control::join(&*self.place.vfs, &lock_path, self.log_id, Join::Find)).flatten()
     }
 
     /// All segments, oldest first.

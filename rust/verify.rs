@@ -1,19 +1,22 @@
 //! All that is wrong with a log, not just the first thing.
 //!
 //! Owns the findings. Works on files that an opening would refuse, changes nothing, and checks what an opening has no time
-//! for: each aggregate's chain and versions, and heads that were kept elsewhere ([`against`]).
+//! for: each aggregate's [`chains`], the trees of sealed segments ([`grown`]), heads that were kept elsewhere ([`against`]).
 
 mod against;
+mod chains;
+mod grown;
 
 use std::{path::Path, sync::Arc};
 
 use against::Against;
+use chains::Chains;
+use grown::Grown;
 
 use crate::{
     error::{Error, Result},
-    evidence::TreeHead,
-    format::{RecordView, meta::Meta},
-    heads::{Head, Heads},
+    evidence::{TreeHead, leaf},
+    format::meta::Meta,
     place::Place,
     recovery::survey_beside_a_writer,
     segment::{Segment, Step, Walk},
@@ -122,43 +125,13 @@ pub fn verify_wanted(place: &Place, wanted: &Wanted, progress: &mut dyn FnMut(u6
     verification.walk_all(place, meta.as_ref(), &segments, wanted, progress)?;
     Ok(verification)
 }
+
 /// What goes along with the walks.
 struct Course<'a> {
     chains: Chains,
     against: Against,
+    grown: Grown,
     progress: &'a mut dyn FnMut(u64),
-}
-
-/// What the chains should be, as far as the walk got.
-#[derive(Default)]
-struct Chains {
-    heads: Heads,
-    next_seq: Option<u64>,
-    first_seq: u64,
-}
-
-impl Chains {
-    /// Behind a gap nothing is known of the aggregates any more; the gap itself was noted where it began.
-    fn enter(&mut self, segment: &Segment) {
-        if self.next_seq != Some(segment.entry.first_seq) {
-            *self = Self { first_seq: segment.entry.first_seq, ..Self::default() };
-        }
-    }
-
-    /// What is wrong with an event's place in its aggregate.
-    fn check(&mut self, view: &RecordView<'_>) -> Option<String> {
-        let id = view.aggregate_id?;
-        let fixed = view.fixed;
-        let head = id.with_text(|text| self.heads.get(text));
-        let expected = (head.map(|head| head.seq), Head::next_version(head));
-        let found = (fixed.aggregate_prev, fixed.aggregate_version);
-        let is_beyond_reach =
-            head.is_none() && fixed.aggregate_prev.is_some_and(|prev| prev < self.first_seq);
-        id.with_text(|text| self.heads.set(text, Head { seq: fixed.seq, version: fixed.aggregate_version }));
-        (expected != found && !is_beyond_reach).then(|| {
-            format!("the aggregate's version and previous event are {found:?}, expected {expected:?}")
-        })
-    }
 }
 
 impl Verification {
@@ -232,7 +205,7 @@ impl Verification {
         let first_seq = meta.map(|meta| meta.first_seq).or(first.map(|segment| segment.entry.first_seq));
         let against =
             Against::new(&wanted.against, log_id.unwrap_or_default(), first_seq.unwrap_or_default(), place);
-        let mut course = Course { chains: Chains::default(), against, progress };
+        let mut course = Course { chains: Chains::default(), against, grown: Grown::default(), progress };
         let followers = segments.iter().skip(1).map(Some).chain([None]);
         let mut end = (place.path.clone(), 0);
         for (segment, next) in segments.iter().zip(followers) {
@@ -260,6 +233,10 @@ impl Verification {
             Err(error) => return self.note_error("segment", error).map(|()| 0),
         };
         course.chains.enter(segment);
+        course.grown = match Grown::of(segment, &*place.vfs) {
+            Ok(grown) => grown,
+            Err(error) => self.note_error("tree", error).map(|()| Grown::default())?,
+        };
         self.segments += 1;
         let stop = loop {
             let stop = self.walk_on(segment, &mut walk, course);
@@ -272,11 +249,20 @@ impl Verification {
             if let Some(finding) = self.findings.get_mut(findings) {
                 (finding.first_seq, finding.last_seq) = (Some(first), behind.checked_sub(1));
             }
-            // Nothing is known any more of the aggregates in it.
-            course.chains = Chains { first_seq: behind, ..Chains::default() };
+            // Nothing is known any more of the aggregates in it, nor can its tree be made.
+            course.grown = Grown::default();
+            course.chains = Chains::from(behind);
         };
-        course.chains.next_seq = Some(walk.position.next_seq);
+        course.chains.leave(walk.position.next_seq);
         self.judge(segment, next, &walk, &stop);
+        if matches!(stop, Step::End { .. } | Step::Pending)
+            && let Some((first, end)) = course.grown.difference()
+        {
+            let what = "events are not those that the segment was sealed with, though their checksums fit";
+            let offset = segment.as_sealed().map_or(0, |sealed| sealed.header.tree.offset);
+            let finding = Finding::new(Severity::Error, "tree", &segment.path(), offset, Some(first), what);
+            self.push(Finding { last_seq: end.checked_sub(1), ..finding });
+        }
         self.records += walk.record_count;
         self.skipped_records += walk.skipped_records;
         self.bytes += walk.position.offset as u64;
@@ -294,10 +280,12 @@ impl Verification {
                     if self.events.is_multiple_of(EVENTS_BETWEEN_PROGRESS) {
                         (course.progress)(self.bytes + offset);
                     }
-                    if course.against.wants_more()
+                    if (course.against.wants_more() || course.grown.wants_leaves())
                         && let Ok(view) = walk.view(fixed)
                     {
-                        course.against.take(&segment.path(), offset, walk.record(), &view);
+                        let leaf = leaf(walk.record(), &view);
+                        course.against.take(&segment.path(), offset, fixed.seq, leaf);
+                        course.grown.push(leaf);
                     }
                     if let Some(what) = broken {
                         self.note_event("chain", &segment.path(), offset, fixed.seq, &what);

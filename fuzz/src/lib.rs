@@ -8,6 +8,7 @@
 #[path = "../../tests/rust/format/allocation.rs"]
 #[allow(dead_code, reason = "shared with the format's tests")]
 pub mod allocation;
+pub mod control;
 pub mod image;
 pub mod input;
 pub mod log;

@@ -58,7 +58,7 @@ pub fn run(input: &[u8]) {
     allocating_at_most(LARGE_BYTES + 2 * file.len(), || walk(&file));
 }
 
-/// A sealed segment of one block.
+/// A sealed segment of one block; what is stored passes for its tree too.
 fn around(stored: &[u8], form: Form, contents: &Contents) -> Vec<u8> {
     let word = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let end = (RECORDS_OFFSET + contents.record_bytes) as u64;
@@ -88,15 +88,24 @@ fn around(stored: &[u8], form: Form, contents: &Contents) -> Vec<u8> {
             created_ns: 0,
         },
         entry: Entry { first_seq: contents.first_seq, entered_ns: 0, prev_segment: 0, prev_end: 0 },
-        end: Mark { segment: 1, offset: end, next_seq: contents.first_seq },
+        end: Mark {
+            segment: 1,
+            offset: end,
+            next_seq: contents.first_seq.saturating_add(stored.len() as u64 / 32),
+        },
         next_segment: 0,
         directory: Stored {
             offset: (SEALED_HEADER_BYTES + stored.len()) as u64,
             bytes: word(directory.len()),
             checksum: checksum(&directory),
         },
+        tree: Stored {
+            offset: (SEALED_HEADER_BYTES + stored.len() + directory.len()) as u64,
+            bytes: word(stored.len()),
+            checksum: checksum(stored),
+        },
     };
-    [&header.encode()[..], stored, &directory].concat()
+    [&header.encode()[..], stored, &directory, stored].concat()
 }
 
 /// As a scan would: every step is an event, an end or a fault, and none goes back.
@@ -108,6 +117,9 @@ fn walk(file: &[u8]) {
         return;
     }
     let Ok(sealed) = Sealed::open(&*vfs, path.to_owned()) else { return };
+    if let Ok(Some(tree)) = sealed.tree(&*vfs) {
+        assert_eq!((tree.first(), tree.end()), (sealed.header.entry.first_seq, sealed.header.end.next_seq));
+    }
     let segment = Segment::sealed(sealed);
     let Ok(mut walk) = segment.walk(&*vfs) else { return };
     let mut offset = walk.position.offset;

@@ -4,15 +4,16 @@ Owns the public names and refuses foreign platforms. `aresbus.open` is the synch
 for asyncio. Invariant: a name is imported when it is first asked for, so that `aresbus --help` does not wait for asyncio.
 """
 
-import platform as _platform
+import os as _os
 import sys as _sys
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
-if not _sys.platform.startswith("linux") or _platform.machine() not in {"x86_64", "aarch64"}:
+_machine = _os.uname().machine if hasattr(_os, "uname") else "unknown"
+if not _sys.platform.startswith("linux") or _machine not in {"x86_64", "aarch64"}:
     raise ImportError(
         "aresbus runs on Linux x86-64 and Linux aarch64; "
-        f"this is {_sys.platform} {_platform.machine()}, which is not supported yet"
+        f"this is {_sys.platform} {_machine}, which is not supported yet"
     )
 
 if TYPE_CHECKING:

@@ -213,6 +213,96 @@ class Histogram:
         """Upper end in ns, inclusive, and count of each bucket that counted something, ascending."""
 
 @disjoint_base
+class Tally:
+    """The two counts of a bus that change with every event. Any thread."""
+
+    events_published: int
+    """Events appended by publish."""
+    events_delivered: int
+    """Deliveries that a handler took."""
+
+    def __new__(cls, *_arguments: object, **_keywords: object) -> Self:
+        """All arguments belong to the class that is made of this one."""
+
+@disjoint_base
+class Turn:
+    """The part of a subscription that changes with every event."""
+
+    is_active: bool
+    """False once it is unsubscribed or disconnected; no further delivery begins then."""
+    current: Event | None
+    """The event that is being handled; it is passed only once it was taken, parked or skipped."""
+    busy_since: float | None
+    """By the monotonic clock, in seconds, while its turn lasts."""
+    redelivered: Event | None
+    """The parked event that is tried again. It moves no cursor: its place is behind it."""
+    delivered_count: int
+    """Events it has taken."""
+
+    def __new__(cls, *_arguments: object, **_keywords: object) -> Self:
+        """All arguments belong to the class that is made of this one."""
+    @property
+    def said(self) -> Any:
+        """What the subscriber said of the event that is being handled; None while nothing."""
+    def open_judging(self) -> None: ...
+    def end_judging(self) -> Any:
+        """What was said of the event so far; from now on nothing may be. Idempotent."""
+    def _say(self, seq: int | None, verdict: Any) -> bool:
+        """Say it of the event at ``seq``; False where that is not being handled, was judged, or its time is up. Any thread."""
+
+@disjoint_base
+class Outlet:
+    """The newest events of a bus, how far they were handed out, and the short way of an event inside its publish."""
+
+    @property
+    def dispatched(self) -> int:
+        """Everything before this seq was handed out to subscriptions."""
+    @dispatched.setter
+    def dispatched(self, value: int) -> None: ...
+    thread: int | None
+    """Ident of the thread on whose loop the bus delivers; None while it does not."""
+    has_inline: bool
+    """Some callbacks run inside a publish."""
+    is_on: bool
+    """A publish is handing out."""
+    has_more: bool
+    """Events were published by callbacks while a publish was handing out."""
+    entered: Turn | None
+    """Whose turn began last: the suspect when the loop is held."""
+
+    def __new__(
+        cls,
+        max_history: int,
+        *,
+        tally: Tally,
+        latency: Histogram | None,
+        observe: Callable[[int, Event], object] | None,
+        settled: dict[str, str],
+        processed: Any,
+        handled_event: ContextVar[Any],
+    ) -> Self:
+        """Hold at most ``max_history`` events. ``settled``: by type the schema version that needs no look; ``processed``: the
+        status of an event that was taken, or that nobody wants.
+        """
+    @property
+    def ready(self) -> dict[str, tuple[tuple[Turn, Callable[[Event], Any]], ...]]:
+        """By type, everybody who wants it and their callbacks, while all of them can have the next event at once."""
+    @property
+    def has_unsettled(self) -> bool: ...
+    def take_unsettled(self) -> list[tuple[Turn, Any, BaseException | None]]:
+        """Callbacks of the short way that did more than to return: what each returned or raised. Theirs is the event in hand."""
+    def hold(self, event: Event) -> None:
+        """Hold a live event. Any thread."""
+    def held(self, seq: int) -> Event | None:
+        """The event at ``seq``, if it is held."""
+    def shared(self, event: Event) -> Event:
+        """The one object that stands for the event, if it is among the newest."""
+    def recent(self) -> list[Event]:
+        """The newest events held, oldest first."""
+    def forget_from(self, seq: int) -> None:
+        """Hold no event at or behind ``seq``."""
+
+@disjoint_base
 class Log:
     """A durable log of events: one directory, one order. Context manager; closing is idempotent.
 
@@ -315,10 +405,13 @@ class Log:
         expected_version: Expected | int,
         schema_valid: bool | None,
         speaks_for: ContextVar[Any] | None = None,
-    ) -> Event | Receipt:
+        outlet: Outlet | None = None,
+        wants_event: object = True,
+    ) -> Any:
         """The bus's append: commits, waits for no sync; the live event's ``data`` is that given if it is exact JSON.
 
-        A Receipt where the event was appended before, see ``append``.
+        An Event, or a Receipt where it was appended before, see ``append``. ``outlet`` holds the event and hands it out
+        if that can be done at once: then Published, where there is no more to do for a publisher who wants no event.
         """
     def read(
         self,

@@ -57,7 +57,7 @@ class EnhancedEventBus(SubscribableBus):
 
     # Publishing
 
-    def publish(  # noqa: C901, PLR0917 - fixed by the contract; the hot path pays for each call
+    def publish(  # noqa: PLR0917 - fixed by the contract; the hot path pays for each call
         self,
         event_type: str,
         data: Any,
@@ -84,15 +84,16 @@ class EnhancedEventBus(SubscribableBus):
         always raises StorageError and its kin, and TypeError or ValueError for a wrong argument, which are logged at the
         call too; and VersionConflictError, which is an answer and no trouble.
         """
-        pressure = self._delivery.pressure
+        delivery = self._delivery
+        roster = delivery.roster
         try:
             known = event_type_of(event_type)
             if known is None:
                 raise unknown_type(event_type)  # noqa: TRY301 - one way for all that is refused
             if durability is not None:
                 _check_durability(durability)
-            if self._delivery.roster.blocking:
-                pressure.refuse_feeding_itself()
+            if roster.blocking:
+                delivery.pressure.refuse_feeding_itself()
             if schema_version is None:
                 schema_version = self.version_manager.current_versions.get(known)
             is_valid = self._checked(known, data, schema_version) if self.config.schema_validation else None
@@ -106,25 +107,28 @@ class EnhancedEventBus(SubscribableBus):
             log = self._log
             if log is None:
                 log = self._open()
-            event = log._publish(  # noqa: SLF001 - the engine's door for the bus
+            waits = self._waits if durability is None else waits_for_disk(log, durability)
+            outcome: Event | Published | Receipt = log._publish(  # noqa: SLF001 - the engine's door for the bus
                 known, data, source, correlation_id, causation_id, aggregate_id, tags,
                 event_id, event_time_ns, schema_version, expected_version, is_valid, self._speaks_for,
+                delivery.frontier, waits or roster.blocking,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - raised when it is awaited
             return self._refused(event_type, error)
-        if not isinstance(event, Receipt):  # which is a retry's: its event was delivered
-            self._delivery.frontier.hold(event)
-            self._counters.events_published += 1
-        must_settle = (durability is not None or log.durability != "interval") and waits_for_disk(
-            log, durability
-        )
-        if self._delivery.roster.blocking and pressure.over() is not None:
-            return Publication(
-                event, later=pressure.held(partial(self._settled, log, event, must=must_settle))
-            )
-        if must_settle:
-            return Publication(event, later=partial(self._settler.settled, log, event))
-        return Publication(event) if isinstance(event, Receipt) else Published(event)
+        return outcome if isinstance(outcome, Published) else self._finish(log, outcome, waits=waits)
+
+    def _finish(self, log: Log, outcome: Event | Receipt, *, waits: bool) -> Coroutine[Any, Any, str]:
+        """What a publish comes to that is not over with the append: inline callbacks, the disk, a subscriber that blocks."""
+        delivery = self._delivery
+        is_left = bool(delivery.roster.inline) or delivery.frontier.has_unsettled
+        if is_left and not isinstance(outcome, Receipt):  # which is a retry's: its event was delivered
+            delivery.inline.hand_out(delivery, outcome)
+        if delivery.roster.blocking and delivery.pressure.over() is not None:
+            then = partial(self._settled, log, outcome, must=waits)
+            return Publication(outcome, later=delivery.pressure.held(then))
+        if waits:
+            return Publication(outcome, later=partial(self._settler.settled, log, outcome))
+        return Publication(outcome) if isinstance(outcome, Receipt) else Published(outcome)
 
     async def _settled(self, log: Log, event: Event | Receipt, *, must: bool) -> str:
         return await self._settler.settled(log, event) if must else event.event_id

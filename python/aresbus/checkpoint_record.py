@@ -26,9 +26,9 @@ class Standing(NamedTuple):
 
 
 def folders_in(log_path: str | os.PathLike[str]) -> list[Path]:
-    """Where the memories of all durable subscriptions of a log are."""
+    """Where the memories of all durable subscriptions of a log are; what is no folder is somebody else's."""
     folder = Path(log_path) / FOLDER
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    return sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
 
 
 def standings_in(log_path: str | os.PathLike[str]) -> Iterator[Standing]:

@@ -73,7 +73,7 @@ class ForeignStore:
         metadata: EventMetadata = event.metadata
         if not await self._store.save_event(event):
             raise StorageError("the event store did not take the event", event_id=metadata.event_id)
-        live = log._publish(  # noqa: SLF001 - the engine's door for the bus
+        live: Event | Receipt = log._publish(  # noqa: SLF001 - the engine's door for the bus
             event.event_type,
             event.data,
             metadata.source,

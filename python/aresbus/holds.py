@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from aresbus._core import Log
-from aresbus.durable_files import sync_folder, write
+from aresbus.durable_files import read_at_most, sync_folder, write
 from aresbus.errors import ConfigError, CorruptionError
 from aresbus.events import datetime_of_ns, ns_of_datetime
 
@@ -28,6 +28,7 @@ __all__ = ["Hold", "Holds"]
 FOLDER, FILE, ASIDE, LOCK = "holds", "holds.json", "holds.tmp", "LOCK"
 FORMAT = 1
 DIGEST_BYTES = 16
+MOST_BYTES = 1 << 26
 POSITIONS, MOMENTS = ("after", "up_to"), ("since", "until")
 TEXTS = ("aggregate_id", "correlation_id", "source")
 QUERY_KEYS = (*POSITIONS, *MOMENTS, "time", "types", *TEXTS, "tags")
@@ -87,7 +88,7 @@ class Holds:
         """All of them, in the order in which they were made. Raises CorruptionError, OSError."""
         path = self._folder / FILE
         try:
-            body = orjson.loads(path.read_bytes())
+            body = orjson.loads(read_at_most(path, MOST_BYTES))
             digest = body.pop("digest")
             is_whole = digest == _digest(body) and body["format"] == FORMAT
             found = tuple(Hold(**one) for one in body["holds"])

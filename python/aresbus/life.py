@@ -17,6 +17,7 @@ from aresbus.log import Log
 from aresbus.readings import ReadableBus
 from aresbus.runner import DISPATCH_AT_ONCE, Runner
 from aresbus.schema.catalogue import Catalogue, recorder_of
+from aresbus.store import waits_for_disk
 
 __all__ = ["LivingBus"]
 
@@ -102,7 +103,7 @@ class LivingBus(ReadableBus):
         finally:
             # Whatever failed, the lock is released.
             await asyncio.to_thread(self._close)
-            self._delivery.give_up_requests()
+            self._delivery.requests.give_up()
 
     def _close(self) -> None:
         with self._opening:  # of an opening that was under way too: it may have ended since
@@ -158,6 +159,8 @@ class LivingBus(ReadableBus):
             if self._log is not None and not again:
                 raise LogClosedError("the log of this bus was closed, or opened before a fork")
             log = self._open_on_record()
+            # ORDER: before the log, with which a publish in another thread begins.
+            self._waits = waits_for_disk(log)
             self._log, self._is_stopped = log, False
         if NOT_YET:
             unfinished = "; ".join(f"{key}: {why}" for key, why in sorted(NOT_YET.items()))

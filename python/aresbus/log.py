@@ -145,8 +145,8 @@ class Log(RetainingLog):
     def head(self) -> TreeHead:
         """The head of the tree over all events that are durable now: a few bytes that vouch for them, docs/evidence.md.
 
-        Hashes what became durable since the last call of this handle, GIL released; the first call hashes the log, over half a
-        million events a second. For everything committed call :meth:`sync` first. Raises TruncatedError where a log in
+        Hashes what became durable since the last call of this handle, GIL released; the first call what is not sealed yet, over
+        half a million events a second: sealed segments bring their hashes. For everything committed call :meth:`sync` first. Raises TruncatedError where a log in
         memory let events go before they were hashed, CorruptionError, StorageError, LogClosedError.
         """
         return TreeHead(*self._head())
@@ -220,8 +220,10 @@ class Log(RetainingLog):
             with self._trail.act("log.close", {"last_seq": self.last_seq}):
                 super().close()
         finally:
-            super().close()  # where the intent could not be stored the body never ran
-            self._trail.close()
+            try:
+                super().close()  # where the intent could not be stored the body never ran
+            finally:
+                self._trail.close()
 
     @override
     def __exit__(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from aresbus._core import Histogram
+from aresbus._core import Histogram, Tally
 
 __all__ = ["Counters", "LatencyHistogram"]
 
@@ -60,15 +60,13 @@ class LatencyHistogram(Histogram):
 
 
 @dataclass(slots=True)
-class Counters:
-    """What one bus has counted since it was made."""
+class Counters(Tally):
+    """What one bus has counted since it was made. ``events_published`` and ``events_delivered`` are counted by the engine."""
 
     events_failed: int = 0
     events_rejected: int = 0
     snapshots_created: int = 0
     replays_performed: int = 0
-    events_published: int = 0
-    events_delivered: int = 0
     deliveries_failed: int = 0
     deliveries_retried: int = 0
     deliveries_parked: int = 0
@@ -87,7 +85,8 @@ class Counters:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """What is counted, the latency apart."""
-        return tuple(one.name for one in fields(cls) if one.name != "latency")
+        own = (one.name for one in fields(cls) if one.name != "latency")
+        return ("events_published", "events_delivered", *own)
 
     def pick(self, names: Iterable[str]) -> dict[str, Any]:
         """These counters by name."""

@@ -9,6 +9,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from types import GeneratorType, TracebackType
 from typing import Any, cast
 
@@ -141,22 +142,38 @@ class Settler:
 
 
 class _Queue:
-    """The sync that runs on one loop's behalf, and the one that begins when it is done."""
+    """The sync that runs on one loop's behalf, and who waits for it or for the one that begins when it is done."""
 
     def __init__(self) -> None:
-        self._running: asyncio.Task[int | None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._running: asyncio.Task[None] | None = None
 
     async def next_sync(self, log: Log) -> None:
         """Until a sync that ran or began during the call is done; whoever waits then looks whether it was enough."""
-        running = self._running
-        if running is None or running.done():
-            running = self._running = asyncio.ensure_future(asyncio.to_thread(log.sync))
-            # Whoever still waits raises it; if all were cancelled, the next append tells.
-            running.add_done_callback(_look_at_error)
-        # Shielded: one waiter's cancellation is not the others'.
-        await asyncio.shield(running)
+        # A future each: one waiter's cancellation is not the others'.
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        if self._running is None:
+            self._running = asyncio.ensure_future(self._sync(log))
+        await waiter
+
+    async def _sync(self, log: Log) -> None:
+        outcome: Callable[[asyncio.Future[None]], object] = asyncio.Future.cancel
+        try:
+            await asyncio.to_thread(log.sync)
+            outcome = _served
+        except Exception as error:  # noqa: BLE001 - theirs who wait; if all were cancelled, the next append tells
+            outcome = partial(_failed, error)
+        finally:
+            waiting, self._waiting, self._running = self._waiting, [], None
+            for waiter in waiting:
+                if not waiter.done():
+                    outcome(waiter)
 
 
-def _look_at_error(task: "asyncio.Task[int | None]") -> None:
-    if not task.cancelled():
-        task.exception()
+def _served(waiter: asyncio.Future[None]) -> None:
+    waiter.set_result(None)
+
+
+def _failed(error: Exception, waiter: asyncio.Future[None]) -> None:
+    waiter.set_exception(error)

@@ -132,6 +132,8 @@ class ReadableBus:
                 self.event_store, self._delivery, self._counters, self.clock, self._speaks_for
             )
         self._log: Log | None = None
+        self._waits = False
+        """A publish waits for the disk, unless its own durability says otherwise."""
         self._opening = threading.Lock()
         self._is_stopped = self._is_starting = False
         self._stop_count = 0

@@ -68,6 +68,7 @@ class Runner:
             log._on_commit(self._waker)  # noqa: SLF001 - made for this line
         house = self._start(self._housekeeping())
         delivery.on_wake = self._waker
+        delivery.inline.begin()
         try:
             for one in delivery.roster.all():
                 if one.has_work:
@@ -97,6 +98,7 @@ class Runner:
     async def _close(self, reader: ReaderWatcher | None) -> None:
         self._is_closing = True
         self._delivery.on_wake = None
+        self._delivery.inline.end()
         self._delivery.pressure.end()
         try:
             if reader is not None:
@@ -106,7 +108,7 @@ class Runner:
             await self._cancel((set(self._serving) | self._others) - {self._ender})
         finally:
             # Also where a second cancellation cut this short: somebody may wait for the end.
-            self._delivery.give_up_requests()
+            self._delivery.requests.give_up()
             self._ended.set()
 
     async def settle(self, timeout: float) -> bool:  # noqa: ASYNC109 - it answers, it does not raise
@@ -131,6 +133,7 @@ class Runner:
     async def end(self) -> None:
         """Cancel what is left, report each handler that was in the middle of a delivery, and end the run."""
         self._is_closing = True
+        self._delivery.inline.end()
         hanging = {task: one for task, one in self._serving.items() if task is not asyncio.current_task()}
         for subscription in hanging.values():
             self._report_cancelled(subscription)
@@ -225,8 +228,8 @@ class Runner:
         self._delivery.troubles.report(f"hanging {subscription.name}", str(error), error)
 
     def _tell_hold(self, seconds: float, is_over: bool) -> None:  # noqa: FBT001 - the watcher's call
-        suspect = self._delivery.entered
-        name = "no handler" if suspect is None else suspect.name
+        suspect = self._delivery.frontier.entered
+        name = suspect.name if isinstance(suspect, Subscription) else "no handler"
         troubles = self._delivery.troubles
         if is_over:
             self.held_for = None

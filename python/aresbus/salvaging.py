@@ -62,7 +62,7 @@ def salvage(
         raise ExportError(f"{place} is there already", path=str(place))
     search = _core.Salvage(path, quarantine=quarantine)
     report = SalvageReport(str(place))
-    place.parent.mkdir(parents=True, exist_ok=True)
+    durable_files.make_folder(place.parent)
     aside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", suffix=".unfinished", dir=place.parent))
     try:
         made = aside / "lines" if is_lines else aside / "log"

@@ -57,8 +57,13 @@ class SnapshotPolicy:
         return every is not None and (version + 1) // every > (0 if before is None else before + 1) // every
 
     def is_old(self, since_ns: int, now_ns: int) -> bool:
-        """Whether ``every_seconds`` says so of an event of ``since_ns`` that is in no snapshot."""
-        return self.every_seconds is not None and now_ns - since_ns >= self.every_seconds * NS_PER_SECOND
+        """Whether ``every_seconds`` says so of an event of ``since_ns`` that is in no snapshot.
+
+        Of one in the future too: a clock that was set back by hours puts nothing off by hours.
+        """
+        return (
+            self.every_seconds is not None and not 0 <= now_ns - since_ns < self.every_seconds * NS_PER_SECOND
+        )
 
 
 def _check_count(name: str, count: Any) -> None:

@@ -5,6 +5,7 @@ Owns the signatures and their promises. How events are handed out is delivery's,
 
 from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
+from inspect import iscoroutinefunction
 from typing import Any, Literal
 
 from aresbus._core import Event
@@ -42,6 +43,7 @@ class SubscribableBus(LivingBus):
         key: Callable[[Event], Hashable] = by_aggregate,
         back_pressure: BackPressure = "lag",
         max_lag: int | None = None,
+        inline: bool = False,
         unknown_versions: OnUnknown = "raw",
     ) -> Subscription:
         """Call ``callback(event)`` for every event of the type appended from now on; sync or async.
@@ -57,6 +59,8 @@ class SubscribableBus(LivingBus):
         From where: with none of ``name``, ``after``, ``since`` from now on. ``after``: a position, exclusive, or
         "start"; ``since``: a time of append; either may be still to come, and is waited for. What is there already comes from the log, until ``on_message`` is told
         CaughtUp; nothing is lost or repeated where it meets the live events.
+
+        ``inline`` runs the callback inside ``publish``, for what has to react within microseconds.
 
         ``name`` makes it durable: at least once, across restarts, also on a bus with mode "r"; opening it blocks for
         the disk, some ms. :class:`aresbus.subscriptions.Terms` explains it, and every other setting.
@@ -84,10 +88,11 @@ class SubscribableBus(LivingBus):
             key=key,
             back_pressure=back_pressure,
             max_lag=max_lag,
+            inline=inline,
             unknown_versions=unknown_versions,
         )
         selection = Selection(text, aggregate_id, tags, where)
-        terms.check(selection.problems())
+        terms.check([*selection.problems(), *_inline_problems(callback, where, is_inline=inline)])
         return self._delivery.add(selection, callback, terms)
 
     def unsubscribe(self, event_type: str, callback: Callback) -> None:
@@ -117,6 +122,21 @@ class SubscribableBus(LivingBus):
         ``enable_snapshots`` False none is made but by :meth:`take_snapshot`. Call it before the bus runs, or on its loop.
         """
         self._snapshots.set_policy(policy, category)
+
+
+def _inline_problems(
+    callback: Callback, where: Callable[[Event], Any] | None, *, is_inline: bool
+) -> list[str]:
+    if not is_inline:
+        return []
+    problems = (
+        [] if where is None else ["inline and where: the predicate needs a turn of the subscription's own"]
+    )
+    if iscoroutinefunction(callback) or iscoroutinefunction(getattr(callback, "__call__", None)):  # noqa: B004
+        problems.append(
+            f"inline: {callback!r} is a coroutine function; inside a publish nothing can be awaited"
+        )
+    return problems
 
 
 def unknown_type(event_type: Any) -> UnknownEventTypeError:

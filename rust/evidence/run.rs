@@ -64,6 +64,29 @@ impl Run {
         Self { highest: BLOCK_LEVEL, ..Self::new(first) }
     }
 
+    /// The run `[first, end)` from the hashes of its subtrees alone, see [`Run::hashes`]: merged up to [`BLOCK_LEVEL`] where
+    /// it `is_of_blocks`. `None` where the hashes are not as many as there are subtrees.
+    #[must_use]
+    pub fn of_hashes(first: u64, end: u64, is_of_blocks: bool, hashes: &[u8]) -> Option<Self> {
+        let mut run = if is_of_blocks { Self::of_blocks(first) } else { Self::new(first) };
+        let (hashes, rest) = hashes.as_chunks::<32>();
+        for hash in hashes {
+            let at = run.end();
+            let largest = end.checked_sub(at)?.checked_ilog2()?.min(at.trailing_zeros());
+            let level = u8::try_from(largest).ok()?.min(run.highest);
+            if !run.push(Node { first: at, level, hash: *hash }) {
+                return None;
+            }
+        }
+        (run.end() == end && rest.is_empty()).then_some(run)
+    }
+
+    /// The hashes of its subtrees, one behind the other: how large each is follows from where the run begins and ends.
+    #[must_use]
+    pub fn hashes(&self) -> Vec<u8> {
+        self.nodes.iter().flat_map(|node| node.hash).collect()
+    }
+
     /// Its first leaf.
     #[must_use]
     pub fn first(&self) -> u64 {

@@ -11,7 +11,8 @@ use super::{
 };
 
 const MAGIC: [u8; 8] = *b"AresBlob";
-const HEADER_BYTES: usize = 64;
+/// Size of what stands before key and payload.
+pub const BLOB_HEADER_BYTES: usize = 64;
 
 /// What such a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl<'a> Blob<'a> {
     /// The whole file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_BYTES + self.key.len() + self.payload.len()];
+        let mut bytes = vec![0; BLOB_HEADER_BYTES + self.key.len() + self.payload.len()];
         let mut sink = Sink::new(&mut bytes);
         sink.put(&MAGIC);
         sink.u32(FORMAT_VERSION);
@@ -39,7 +40,7 @@ impl<'a> Blob<'a> {
         sink.u64(self.seq);
         sink.u64(self.key.len() as u64);
         sink.u64(self.payload.len() as u64);
-        sink.put(&[0; HEADER_BYTES - 56]);
+        sink.put(&[0; BLOB_HEADER_BYTES - 56]);
         sink.put(self.key.as_bytes());
         sink.put(self.payload);
         let sum = checksum(&bytes);
@@ -47,6 +48,14 @@ impl<'a> Blob<'a> {
             field.copy_from_slice(&sum.to_le_bytes());
         }
         bytes
+    }
+
+    /// How large the file is that begins so, if it is one.
+    #[must_use]
+    pub fn size_of(header: &[u8]) -> Option<u64> {
+        let mut fields = Fields::new(header);
+        fields.take(40)?;
+        (BLOB_HEADER_BYTES as u64).checked_add(fields.u64()?)?.checked_add(fields.u64()?)
     }
 
     /// `None`: damaged, foreign or of another version; for a cache these are all the same (R18).
@@ -61,7 +70,7 @@ impl<'a> Blob<'a> {
     /// [`HeaderFault`].
     pub fn check(bytes: &'a [u8]) -> Result<Self, HeaderFault> {
         const SHORT: HeaderFault = HeaderFault::Damaged("it is too short");
-        let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(SHORT)?;
+        let (head, rest) = bytes.split_first_chunk::<BLOB_HEADER_BYTES>().ok_or(SHORT)?;
         let mut fields = Fields::new(head);
         if fields.take(8) != Some(&MAGIC[..]) {
             return Err(HeaderFault::Damaged("it is no such file"));

@@ -21,6 +21,8 @@ use crate::heads::Heads;
 pub const CLOSING_INDEX_HEADER_BYTES: usize = 128;
 
 const MAGIC: [u8; 8] = *b"AresClos";
+/// Where the header says how large the rest is.
+const BODY_BYTES_OFFSET: usize = 100;
 
 /// What was known of a log.
 #[derive(Debug, Clone)]
@@ -83,6 +85,14 @@ impl ClosingIndex {
         sink.pad();
         put_checksum(&mut header);
         [&header[..], &body].concat()
+    }
+
+    /// How large the file is that begins so, if it is one.
+    #[must_use]
+    pub fn size_of(header: &[u8]) -> Option<u64> {
+        let mut fields = Fields::new(header);
+        fields.take(BODY_BYTES_OFFSET)?;
+        (CLOSING_INDEX_HEADER_BYTES as u64).checked_add(fields.u64()?)
     }
 
     /// Decodes and checks; `None` for anything that is not whole.

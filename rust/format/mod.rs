@@ -8,6 +8,7 @@ pub mod blob;
 mod bytes;
 mod checksum;
 pub mod closing_index;
+pub mod control;
 mod dictionary;
 mod encode;
 mod ids;

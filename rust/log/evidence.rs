@@ -9,7 +9,7 @@ use super::{Log, Role};
 use crate::{
     error::{Error, Result},
     evidence::{Hash, Proof, Run, TreeHead, inclusion_ranges, leaf, texts},
-    scan::{Query, Scan, StoredEvent, fetch},
+    scan::{Query, Scan, StoredEvent, fetch, unless_dropped},
     threads::{MutexGuard, PoisonError},
 };
 
@@ -34,7 +34,7 @@ impl Grown {
 
 impl Log {
     /// The head of the tree over all events that are durable now. Hashes what came since the last call of this handle; the
-    /// first call hashes the log.
+    /// first call what is not sealed yet, for sealed segments bring the trees over their events.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Corrupt`], [`Error::Io`]; [`Error::Truncated`] where a log in memory let events go before
@@ -53,13 +53,33 @@ impl Log {
         let mut grown = self.grown()?;
         let Grown { blocks, scan } = &mut *grown;
         let size = self.durable_seq().map_or(0, |seq| seq + 1);
-        let end = size.min(blocks.end().saturating_add(EVENTS_AT_ONCE));
-        if blocks.end() < end {
-            let mut reading = scan.take().map_or_else(|| self.scan_from(blocks.end()), Ok)?;
-            self.push_leaves(&mut reading, blocks, end)?;
-            *scan = Some(reading); // not one that failed
+        if blocks.end() < size {
+            self.grow(blocks, scan, size)?;
         }
         Ok(blocks.end() >= size)
+    }
+
+    /// Adds some of what is missing up to `end`: the tree that a sealed segment brings, where one begins here, else leaves. A
+    /// `scan` that is given or left stands at the end of `run`.
+    fn grow(&self, run: &mut Run, scan: &mut Option<Scan>, end: u64) -> Result<()> {
+        let at = run.end();
+        let sealed = self.shelf().holding(at).and_then(|segment| segment.as_sealed());
+        let segment_end = sealed.as_ref().map_or(end, |sealed| sealed.header.end.next_seq);
+        if let Some(sealed) = sealed.filter(|one| one.header.entry.first_seq == at && segment_end <= end) {
+            let tree = match unless_dropped(self.shelf(), at, sealed.tree(&*self.place.vfs)) {
+                // The records say the same; that it is damaged is for a verification to say.
+                Err(Error::Corrupt { .. }) => None,
+                read => read?,
+            };
+            if tree.is_some_and(|tree| run.join(&tree)) {
+                *scan = None;
+                return Ok(());
+            }
+        }
+        let mut reading = scan.take().map_or_else(|| self.scan_from(at), Ok)?;
+        self.push_leaves(&mut reading, run, end.min(segment_end).min(at.saturating_add(EVENTS_AT_ONCE)))?;
+        *scan = Some(reading); // not one that failed
+        Ok(())
     }
 
     /// Proof that the event at `seq` is in the tree of the first `size` events; without a size in that of [`Log::tree_head`].
@@ -117,8 +137,10 @@ impl Log {
     /// [`Error::DiskFull`], [`Error::Closed`].
     pub(super) fn keep_evidence(&self, first_seq: u64) -> Result<()> {
         let mut run = self.expired(Run::new(0))?;
-        let mut scan = self.scan_from(run.end())?;
-        self.push_leaves(&mut scan, &mut run, first_seq)?;
+        let mut scan = None;
+        while run.end() < first_seq {
+            self.grow(&mut run, &mut scan, first_seq)?;
+        }
         self.place.write_expired(self.id, &run)
     }
 
@@ -132,8 +154,7 @@ impl Log {
         })
     }
 
-    /// Adds the leaves up to `end`; `scan` stands at the end of `run`. The seam for sealed segments: one whose run begins here
-    /// hands it over, see [`Run::join`].
+    /// Adds the leaves up to `end`; `scan` stands at the end of `run`.
     fn push_leaves(&self, scan: &mut Scan, run: &mut Run, end: u64) -> Result<()> {
         let mut batch: Vec<StoredEvent> = Vec::new();
         while run.end() < end {

@@ -15,6 +15,7 @@ mod wait;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use evidence::Grown;
@@ -137,12 +138,21 @@ impl Log {
         self.tail().is_ok_and(|tail| tail.needs_settling(durability))
     }
 
-    /// Gives an append the durability it asked for: waits for the keeper's sync (group) or syncs (always).
+    /// Gives an append the durability it asked for: syncs, where no sync runs that others wait for too (group), or in any case
+    /// (always).
     ///
     /// # Errors
     /// [`Error::Poisoned`], which says that the event is committed.
     pub fn settle(&self, appended: &Appended, durability: Option<Durability>) -> Result<()> {
         self.tail()?.settle(appended.seq, durability).map_err(|error| error.after_commit(appended))
+    }
+
+    /// As [`Log::settle`] in a group, for at most `patience`; false when that ran out.
+    ///
+    /// # Errors
+    /// As [`Log::settle`].
+    pub fn settle_within(&self, appended: &Appended, patience: Duration) -> Result<bool> {
+        self.tail()?.share_sync(appended.seq, patience).map_err(|error| error.after_commit(appended))
     }
 
     /// Makes everything committed so far durable; returns the newest durable position.

@@ -57,6 +57,7 @@ impl Reader {
 
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
+        self.shelf.link.leave();
     }
 
     /// What is known, brought up to what is committed now.

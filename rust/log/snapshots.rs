@@ -29,7 +29,7 @@ impl Log {
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Closed`], [`Error::DiskFull`], [`Error::Io`].
     pub fn write_snapshot(&self, aggregate_id: &str, seq: u64, payload: &[u8], kept: usize) -> Result<()> {
-        self.tail()?;
+        self.tail()?.refuse_if_displaced()?;
         self.refuse_if_closed()?;
         let _turn = self.snapshots.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.forgetting(|| {

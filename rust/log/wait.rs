@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{Log, Role};
 use crate::{
+    control::{self, Awaited, Control},
     error::Result,
     scan::Query,
-    threads::{Instant, Naps},
+    threads::Instant,
 };
 
 impl Log {
@@ -26,20 +27,16 @@ impl Log {
     /// As [`Log::read`].
     pub fn wait_committed(&self, after: Option<u64>, timeout: Duration) -> Result<bool> {
         let first = after.map_or(0, |after| after.saturating_add(1));
+        let start = Instant::now();
         if let Role::Writer(tail) = &self.role {
-            // By the position that every other answer of this handle goes by: a record is there a moment before it counts.
-            let mut naps = Naps::new(timeout);
-            loop {
-                self.refuse_if_closed()?;
-                if tail.committed().next_seq > first {
-                    return Ok(true);
-                }
-                if !naps.take() {
+            let mut position = Position { log: self, first };
+            while !position.is_there(false)? {
+                if !control::wait(&tail.shelf.link, &mut position, timeout.saturating_sub(start.elapsed()))? {
                     return Ok(false);
                 }
             }
+            return Ok(true);
         }
-        let start = Instant::now();
         let mut scan = self.follow(Query { after, ..Query::default() })?;
         loop {
             self.refuse_if_closed()?;
@@ -52,5 +49,27 @@ impl Log {
                 return Ok(false);
             }
         }
+    }
+}
+
+/// That a position is committed, for the writer's own process. By the position that every other answer of this handle goes by: a
+/// record is there a moment before it counts.
+struct Position<'a> {
+    log: &'a Log,
+    first: u64,
+}
+
+impl Awaited for Position<'_> {
+    fn is_here(&mut self) -> bool {
+        matches!(&self.log.role, Role::Writer(tail) if tail.committed().next_seq > self.first)
+    }
+
+    fn is_there(&mut self, _is_thorough: bool) -> Result<bool> {
+        self.log.refuse_if_closed()?;
+        Ok(self.is_here())
+    }
+
+    fn join(&self) -> Option<Control> {
+        None
     }
 }

@@ -9,7 +9,7 @@ use super::Place;
 use crate::{
     error::{Error, Result},
     format::{
-        blob::Blob,
+        blob::{BLOB_HEADER_BYTES, Blob},
         names,
         sealed::index::{decode_heads, encode_heads},
     },
@@ -62,9 +62,8 @@ impl Place {
             }
             opened => opened.map_err(|error| Error::io(&path, "open", error))?,
         };
-        let size = file.bytes().map_err(|error| Error::io(&path, "measure", error))?;
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-        file.read_at(0, &mut bytes).map_err(|error| Error::io(&path, "read", error))?;
+        let whole = Self::read_whole(&*file, BLOB_HEADER_BYTES, Blob::size_of);
+        let bytes = whole.map_err(|error| Error::io(&path, "read", error))?;
         let blob = Blob::check(&bytes).map_err(|fault| fault.at(path.clone(), 0))?;
         if blob.log_id != log_id || blob.key != KEY {
             return Err(Error::corrupt(path, 0, "it is another log's"));

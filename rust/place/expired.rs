@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use super::Place;
 use crate::{
     error::{Error, Result},
-    evidence::{Hash, Node, Run},
+    evidence::Run,
     format::{blob::Blob, names},
 };
 
@@ -27,7 +27,7 @@ impl Place {
         assert!(frontier.join(run), "what expires begins with the first event");
         let dir = self.footers_dir();
         self.make_dir(&dir)?;
-        let payload = frontier.nodes().iter().flat_map(|node| node.hash).collect::<Vec<u8>>();
+        let payload = frontier.hashes();
         let seq = frontier.end();
         let name = names::expired(seq);
         let bytes = Blob { log_id, seq, key: KEY, payload: &payload }.encode();
@@ -57,7 +57,7 @@ impl Place {
         file.read_at(0, &mut content).map_err(|error| Error::io(&path, "read", error))?;
         let blob = Blob::check(&content).map_err(|fault| fault.at(path.clone(), 0))?;
         let is_this = blob.log_id == log_id && blob.key == KEY && blob.seq == first_seq;
-        let run = is_this.then(|| frontier_of(first_seq, blob.payload)).flatten();
+        let run = is_this.then(|| Run::of_hashes(0, first_seq, false, blob.payload)).flatten();
         run.ok_or_else(|| {
             Error::corrupt(path, 0, "it is another log's, or speaks of other events than its name says")
         })
@@ -83,17 +83,3 @@ impl Place {
 
 /// A header, the key, a hash for each bit of a position; rounded up.
 const MAX_BYTES: u64 = 4096;
-
-/// The subtrees of `[0, size)` by their hashes alone: there is one for each bit of the size, the largest first.
-fn frontier_of(size: u64, hashes: &[u8]) -> Option<Run> {
-    let mut run = Run::new(0);
-    let (hashes, rest) = hashes.as_chunks::<32>();
-    for hash in hashes {
-        let level = (size - run.end()).checked_ilog2()?;
-        let node = Node { first: run.end(), level: u8::try_from(level).ok()?, hash: Hash::from(*hash) };
-        if !run.push(node) {
-            return None;
-        }
-    }
-    (run.end() == size && rest.is_empty()).then_some(run)
-}

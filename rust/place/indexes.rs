@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     format::{
         checksum,
-        closing_index::ClosingIndex,
+        closing_index::{CLOSING_INDEX_HEADER_BYTES, ClosingIndex},
         meta::Meta,
         names,
         sealed::{
@@ -153,8 +153,7 @@ impl Place {
         let is_of_any_time = is_planted(Bug::ClosingIndexOfAnyTime);
         let number = meta.clean.map(|end| end.segment).or(is_of_any_time.then_some(meta.newest_segment))?;
         let file = self.vfs.open(&self.index_path(number), false).ok()?;
-        let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
-        file.read_at(0, &mut bytes).ok()?;
+        let bytes = Self::read_whole(&*file, CLOSING_INDEX_HEADER_BYTES, ClosingIndex::size_of).ok()?;
         let index = ClosingIndex::decode(&bytes).filter(|index| index.log_id == meta.log_id)?;
         let is_of_this_close = (index.generation, Some(index.end)) == (meta.generation, meta.clean);
         (is_of_this_close || is_of_any_time).then_some(index)

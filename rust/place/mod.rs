@@ -15,7 +15,10 @@ mod segments;
 mod snapshots;
 
 use std::{
-    io::ErrorKind::{self, PermissionDenied, ReadOnlyFilesystem},
+    io::{
+        self,
+        ErrorKind::{self, PermissionDenied, ReadOnlyFilesystem},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,7 +31,7 @@ use crate::{
     error::{Error, Result},
     format::names,
     planted::{Bug, is_planted},
-    vfs::Vfs,
+    vfs::{File, Vfs},
 };
 
 /// One log's directory.
@@ -185,6 +188,24 @@ impl Place {
         listing.segments.extend(&listing.sealed);
         listing.segments.sort_unstable();
         Ok(listing)
+    }
+
+    /// A file that is read whole, where its size is what its first bytes say; else these alone, in which whoever decodes them
+    /// finds what is wrong. A file that somebody stretched allocates nothing.
+    fn read_whole(
+        file: &dyn File,
+        header_bytes: usize,
+        size_of: impl Fn(&[u8]) -> Option<u64>,
+    ) -> io::Result<Vec<u8>> {
+        let size = file.bytes()?;
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(header_bytes)];
+        file.read_at(0, &mut bytes)?;
+        if size_of(&bytes) == Some(size) {
+            let header = bytes.len();
+            bytes.resize(usize::try_from(size).unwrap_or(header), 0);
+            file.read_at(header as u64, bytes.get_mut(header..).unwrap_or_default())?;
+        }
+        Ok(bytes)
     }
 
     /// Removes a file; one that is not there is fine. Not synced.

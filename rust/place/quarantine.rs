@@ -12,6 +12,7 @@ use super::{Place, segments::copy_written};
 use crate::{
     error::{Error, Result},
     format::{meta::META_FILE_BYTES, names},
+    planted::{Bug, is_planted},
     vfs::File,
 };
 
@@ -115,6 +116,9 @@ impl Place {
             let file = self.vfs.create(&aside).map_err(|error| Error::io(&aside, "make", error))?;
             file.allocate(bytes).map_err(|error| Error::no_room(&aside, bytes, error))?;
             copy_written(&*old, &*file, bytes).map_err(|error| Error::io(path, "copy", error))?;
+            if is_planted(Bug::CopyNotSynced) {
+                return Ok(());
+            }
             file.sync_all().map_err(|error| Error::io(&aside, "sync", error))
         };
         if let Err(error) = copy() {

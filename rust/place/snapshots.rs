@@ -6,7 +6,7 @@ use super::Place;
 use crate::{
     error::{Error, Result},
     format::{
-        blob::Blob,
+        blob::{BLOB_HEADER_BYTES, Blob},
         names::{self, SnapshotName},
     },
 };
@@ -42,8 +42,7 @@ impl Place {
             Ok(file) => file,
         };
         let read = || {
-            let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
-            file.read_at(0, &mut bytes).ok()?;
+            let bytes = Self::read_whole(&*file, BLOB_HEADER_BYTES, Blob::size_of).ok()?;
             let blob = Blob::decode(&bytes)?;
             let is_this = blob.log_id == log_id && SnapshotName::new(blob.key, blob.seq) == name;
             is_this.then(|| (blob.key.to_owned(), blob.payload.to_vec()))

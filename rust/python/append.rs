@@ -13,6 +13,8 @@ use super::{
     fields::registered,
     log::PyLog,
     origin::Origin,
+    outlet::{Left, PyOutlet},
+    published::PyPublished,
     receipt::PyReceipt,
     wait::{Timeout, in_slices},
 };
@@ -50,40 +52,63 @@ impl PyLog {
         Ok(PyReceipt::from(&appended))
     }
 
-    /// Encodes, commits, and returns the live event; of a retry the first one's receipt, for that was delivered.
+    /// Encodes and commits. What is returned is, of a retry, the first one's receipt, for that was delivered; else the live
+    /// event; and where `outlet` has handed that out, or leaves it to the loop, the finished publication, unless the
+    /// event is wanted.
     pub(super) fn publish_data<'py>(
         &self,
         data: &Bound<'py, PyAny>,
         event_type: &Bound<'py, PyAny>,
         arguments: Arguments<'py>,
+        outlet: Option<&PyOutlet>,
+        wants_event: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = data.py();
         let encoded = encode::encode(data, self.non_finite)?;
         let raw = encoded.to_py(py);
-        let appended = self.commit(py, Payload::of(&encoded), &arguments)?;
+        let appended = self.append_patiently(py, Payload::of(&encoded), &arguments)?;
         if appended.is_duplicate {
             return Ok(Bound::new(py, PyReceipt::from(&appended))?.into_any());
         }
         let is_plain_text = event_type.is_exact_instance_of::<PyString>();
-        let live = || {
+        let finish = || {
             let known = if is_plain_text { registered(&arguments.event_type)? } else { event_type.clone() };
             let data = encoded.is_exact().then(|| data.clone().unbind());
+            let version = arguments.schema_version.clone();
             let origin = Origin::published(&appended, arguments, raw, Codec::Json, encoded.is_lossy())?;
-            Ok(Bound::new(py, PyEvent::live(origin, Some(known.unbind()), data))?.into_any())
+            let event = Bound::new(py, PyEvent::live(origin, Some(known.clone().unbind()), data))?;
+            let handed_out = outlet.map(|outlet| outlet.published(&event, &known, version.as_ref()));
+            let left = handed_out.transpose()?.unwrap_or(Left::ToPublisher);
+            if left != Left::Nothing {
+                self.tell_listener(py)?;
+            }
+            if wants_event || left == Left::ToPublisher {
+                return Ok(event.into_any());
+            }
+            Ok(Bound::new(py, PyPublished::of(appended.event_id.clone()))?.into_any())
         };
-        live().map_err(|error| told(py, error, &appended))
+        finish().map_err(|error| told(py, error, &appended))
     }
 
     fn commit(&self, py: Python<'_>, payload: Payload<'_>, arguments: &Arguments<'_>) -> PyResult<Appended> {
+        let appended = self.append_patiently(py, payload, arguments)?;
+        self.tell_listener(py).map_err(|error| told(py, error, &appended))?;
+        Ok(appended)
+    }
+
+    fn append_patiently(
+        &self,
+        py: Python<'_>,
+        payload: Payload<'_>,
+        arguments: &Arguments<'_>,
+    ) -> PyResult<Appended> {
         let tags = arguments.tags.borrow()?;
         let event = arguments.new_event(payload, &tags)?;
         let outcome = match self.engine.append(&event, first_patience()) {
             Err(Error::WouldBlock) => py.detach(|| self.engine.append(&event, Patience::Wait)),
             outcome => outcome,
         };
-        let appended = raised(py, outcome)?;
-        self.tell_listener(py).map_err(|error| told(py, error, &appended))?;
-        Ok(appended)
+        raised(py, outcome)
     }
 
     /// Appends all of `events` or none, if all of `expected` is met, and settles.
@@ -131,9 +156,7 @@ impl PyLog {
             // One sync by this very thread: a system call that nothing can interrupt.
             Durability::Always => raised(py, py.detach(|| self.engine.settle(appended, durability))),
             Durability::Group => {
-                let wait = |slice| self.engine.wait_durable(appended.seq, Some(slice));
-                let attempt = |slice| wait(slice).map_err(|error| error.after_commit(appended));
-                in_slices(py, Timeout(None), attempt).map(drop)
+                in_slices(py, Timeout(None), |slice| self.engine.settle_within(appended, slice)).map(drop)
             }
             Durability::None | Durability::Interval => raised(py, self.engine.settle(appended, durability)),
         };

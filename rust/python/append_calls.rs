@@ -3,169 +3,194 @@
 //! Owns their signatures, positions and keywords alike, and nothing else: what comes in goes to [`super::append`]
 //! and [`super::batch`] in one piece.
 
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{IntoPyObjectExt, prelude::*, sync::PyOnceLock, types::PyString};
 
 use super::{
-    arguments::{Arguments, DurabilityChoice, EventTime, Payload, Source, Tags, Text},
+    arguments::{Arguments, DurabilityChoice, EventTime, Payload},
     batch::{self, Terms},
     capi::value_in_context,
     expected::{ExpectedVersion, ExpectedVersions},
+    fastcall::{FastMethod, Signature, Slots, optional, required},
     inherit::inherit,
     log::PyLog,
     origin::schema_check,
+    outlet::PyOutlet,
     payload::{Encoding, Given},
-    receipt::PyReceipt,
 };
 use crate::format::SchemaCheck;
 
-/// The arguments of an append, from variables of these names.
+/// The parameters that each kind of append has, from `$from` on in its slots.
 macro_rules! arguments {
-    ($($given:ident),+; $schema:expr) => { Arguments { $($given,)+ schema: $schema } };
+    ($event_type:expr, $slots:expr, $schema:expr; $($name:ident),+) => {{
+        let [$($name),+] = $slots;
+        Arguments {
+            event_type: $event_type,
+            $($name: optional(stringify!($name), $name)?,)+
+            schema: $schema,
+        }
+    }};
 }
 
-#[pymethods]
-impl PyLog {
-    /// Append one event; its data is encoded as orjson would write it. Committed on return, durable under
-    /// `group` and `always`.
-    #[pyo3(
-        signature = (
-            event_type, data, *, source = Source::default(), correlation_id = None, causation_id = None,
-            aggregate_id = None, tags = Tags::default(), event_id = None, event_time_ns = EventTime(None),
-            schema_version = None, expected_version = ExpectedVersion::default(), durability = DurabilityChoice(None)
-        ),
-        text_signature = "($self, event_type, data, *, source='', correlation_id=None, causation_id=None, \
-            aggregate_id=None, tags=None, event_id=None, event_time_ns=None, schema_version=None, \
-            expected_version=..., durability=None)"
-    )]
-    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
-    fn append<'py>(
-        &self,
-        event_type: Bound<'py, PyString>,
-        data: &Bound<'py, PyAny>,
-        source: Source<'py>,
-        correlation_id: Text<'py>,
-        causation_id: Text<'py>,
-        aggregate_id: Text<'py>,
-        tags: Tags<'py>,
-        event_id: Text<'py>,
-        event_time_ns: EventTime,
-        schema_version: Text<'py>,
-        expected_version: ExpectedVersion,
-        durability: DurabilityChoice,
-    ) -> PyResult<PyReceipt> {
-        let arguments = arguments!(event_type, source, correlation_id, causation_id, aggregate_id, tags, event_id,
-            event_time_ns, schema_version, expected_version; SchemaCheck::Unchecked);
-        self.append_data(data, &arguments, durability.0)
+/// `Log.append`.
+pub struct Append;
+
+impl FastMethod<12> for Append {
+    const SIGNATURE: Signature<12> = Signature {
+        name: c"append",
+        doc: c"append($self, event_type, data, *, source='', correlation_id=None, causation_id=None, aggregate_id=None, \
+tags=None, event_id=None, event_time_ns=None, schema_version=None, expected_version=..., durability=None)\n--\n\n\
+Append one event; its data is encoded as orjson would write it. Committed on return, durable under ``group`` and ``always``.",
+        parameters: [
+            "event_type", "data", "source", "correlation_id", "causation_id", "aggregate_id", "tags", "event_id",
+            "event_time_ns", "schema_version", "expected_version", "durability",
+        ],
+        positional: 2,
+        required: 2,
+    };
+
+    fn names() -> &'static PyOnceLock<[Py<PyString>; 12]> {
+        static NAMES: PyOnceLock<[Py<PyString>; 12]> = PyOnceLock::new();
+        &NAMES
     }
 
-    /// As `append`, the payload stored byte for byte; "json" is validated first.
-    #[pyo3(
-        signature = (
-            event_type, payload, *, encoding = Encoding::Bytes, source = Source::default(), correlation_id = None,
-            causation_id = None, aggregate_id = None, tags = Tags::default(), event_id = None, event_time_ns = EventTime(None),
-            schema_version = None, expected_version = ExpectedVersion::default(), durability = DurabilityChoice(None)
-        ),
-        text_signature = "($self, event_type, payload, *, encoding='bytes', source='', correlation_id=None, \
-            causation_id=None, aggregate_id=None, tags=None, event_id=None, event_time_ns=None, \
-            schema_version=None, expected_version=..., durability=None)"
-    )]
-    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
-    fn append_bytes<'py>(
-        &self,
-        py: Python<'py>,
-        event_type: Bound<'py, PyString>,
-        payload: Given<'py>,
-        encoding: Encoding,
-        source: Source<'py>,
-        correlation_id: Text<'py>,
-        causation_id: Text<'py>,
-        aggregate_id: Text<'py>,
-        tags: Tags<'py>,
-        event_id: Text<'py>,
-        event_time_ns: EventTime,
-        schema_version: Text<'py>,
-        expected_version: ExpectedVersion,
-        durability: DurabilityChoice,
-    ) -> PyResult<PyReceipt> {
-        let arguments = arguments!(event_type, source, correlation_id, causation_id, aggregate_id, tags, event_id,
-            event_time_ns, schema_version, expected_version; SchemaCheck::Unchecked);
+    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 12>) -> PyResult<Bound<'py, PyAny>> {
+        let [event_type, data, rest @ .., durability] = slots;
+        let data: Bound<'_, PyAny> = required("data", data)?;
+        let event_type = required("event_type", event_type)?;
+        let arguments = arguments!(event_type, rest, SchemaCheck::Unchecked; source, correlation_id,
+            causation_id, aggregate_id, tags, event_id, event_time_ns, schema_version, expected_version);
+        let durability: DurabilityChoice = optional("durability", durability)?;
+        let receipt = log.cast::<PyLog>()?.get().append_data(&data, &arguments, durability.0)?;
+        Ok(Bound::new(log.py(), receipt)?.into_any())
+    }
+}
+
+/// `Log.append_bytes`.
+pub struct AppendBytes;
+
+impl FastMethod<13> for AppendBytes {
+    const SIGNATURE: Signature<13> = Signature {
+        name: c"append_bytes",
+        doc: c"append_bytes($self, event_type, payload, *, encoding='bytes', source='', correlation_id=None, \
+causation_id=None, aggregate_id=None, tags=None, event_id=None, event_time_ns=None, schema_version=None, \
+expected_version=..., durability=None)\n--\n\nAs `append`, the payload stored byte for byte; \"json\" is validated first.",
+        parameters: [
+            "event_type", "payload", "encoding", "source", "correlation_id", "causation_id", "aggregate_id", "tags",
+            "event_id", "event_time_ns", "schema_version", "expected_version", "durability",
+        ],
+        positional: 2,
+        required: 2,
+    };
+
+    fn names() -> &'static PyOnceLock<[Py<PyString>; 13]> {
+        static NAMES: PyOnceLock<[Py<PyString>; 13]> = PyOnceLock::new();
+        &NAMES
+    }
+
+    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 13>) -> PyResult<Bound<'py, PyAny>> {
+        let [event_type, payload, encoding, rest @ .., durability] = slots;
+        let payload: Given<'_> = required("payload", payload)?;
+        let encoding: Encoding = optional("encoding", encoding)?;
+        let event_type = required("event_type", event_type)?;
+        let arguments = arguments!(event_type, rest, SchemaCheck::Unchecked; source, correlation_id,
+            causation_id, aggregate_id, tags, event_id, event_time_ns, schema_version, expected_version);
+        let durability: DurabilityChoice = optional("durability", durability)?;
         let codec = encoding.checked(&payload)?;
-        let Given(bytes) = payload;
-        let payload = Payload { bytes: bytes.as_bytes(), codec, lossy: false };
-        self.append_payload(py, payload, &arguments, durability.0)
+        let payload = Payload { bytes: payload.0.as_bytes(), codec, lossy: false };
+        let log = log.cast::<PyLog>()?;
+        let receipt = log.get().append_payload(log.py(), payload, &arguments, durability.0)?;
+        Ok(Bound::new(log.py(), receipt)?.into_any())
+    }
+}
+
+/// `Log._publish`: the bus's append. Commits without waiting for durability; see [`PyLog::publish_data`].
+pub struct Publish;
+
+impl FastMethod<15> for Publish {
+    const SIGNATURE: Signature<15> = Signature {
+        name: c"_publish",
+        doc: c"_publish($self, event_type, data, source, correlation_id, causation_id, aggregate_id, tags, event_id, \
+event_time_ns, schema_version, expected_version, schema_valid, speaks_for=None, outlet=None, wants_event=True)\n--\n\n\
+The bus's append; ``speaks_for`` is the context variable that holds what the event inherits its ids from, ``outlet`` what \
+hands it out.",
+        parameters: [
+            "event_type", "data", "source", "correlation_id", "causation_id", "aggregate_id", "tags", "event_id",
+            "event_time_ns", "schema_version", "expected_version", "schema_valid", "speaks_for", "outlet",
+            "wants_event",
+        ],
+        positional: 15,
+        required: 12,
+    };
+
+    fn names() -> &'static PyOnceLock<[Py<PyString>; 15]> {
+        static NAMES: PyOnceLock<[Py<PyString>; 15]> = PyOnceLock::new();
+        &NAMES
     }
 
-    /// Append all or nothing: pairs of type and data, or mappings with the keywords of `append`. `expected` says which
-    /// version aggregates have before the batch.
-    #[pyo3(
-        signature = (
-            events, *, source = Source::default(), correlation_id = None, causation_id = None, aggregate_id = None,
-            tags = Tags::default(), schema_version = None, expected = ExpectedVersions::default(),
-            durability = DurabilityChoice(None)
-        ),
-        text_signature = "($self, events, *, source='', correlation_id=None, causation_id=None, \
-            aggregate_id=None, tags=None, schema_version=None, expected=None, durability=None)"
-    )]
-    #[expect(clippy::too_many_arguments, reason = "Python's keywords")]
-    fn append_many<'py>(
-        &self,
-        events: &Bound<'py, PyAny>,
-        source: Source<'py>,
-        correlation_id: Text<'py>,
-        causation_id: Text<'py>,
-        aggregate_id: Text<'py>,
-        tags: Tags<'py>,
-        schema_version: Text<'py>,
-        expected: ExpectedVersions<'py>,
-        durability: DurabilityChoice,
-    ) -> PyResult<Vec<PyReceipt>> {
+    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 15>) -> PyResult<Bound<'py, PyAny>> {
+        let [event_type, data, rest @ .., schema_valid, speaks_for, outlet, wants_event] = slots;
+        let data: Bound<'_, PyAny> = required("data", data)?;
+        let given: Bound<'_, PyAny> = required("event_type", event_type)?;
+        let text = required("event_type", event_type)?;
+        let is_valid: Option<bool> = optional("schema_valid", schema_valid)?;
+        let mut arguments = arguments!(text, rest, schema_check(is_valid); source, correlation_id,
+            causation_id, aggregate_id, tags, event_id, event_time_ns, schema_version, expected_version);
+        let speaks_for: Option<Bound<'_, PyAny>> = optional("speaks_for", speaks_for)?;
+        if let Some(handled) = speaks_for.as_ref().map(value_in_context).transpose()?.flatten() {
+            let ids = (arguments.correlation_id.take(), arguments.causation_id.take());
+            (arguments.correlation_id, arguments.causation_id) = inherit(&handled, ids.0, ids.1)?;
+        }
+        let outlet: Option<Bound<'_, PyOutlet>> = optional("outlet", outlet)?;
+        let wants_event = wants_event.map_or(Ok(true), |given| given.is_truthy())?;
+        let outlet = outlet.as_ref().map(Bound::get);
+        log.cast::<PyLog>()?.get().publish_data(&data, &given, arguments, outlet, wants_event)
+    }
+}
+
+/// `Log.append_many`.
+pub struct AppendMany;
+
+impl FastMethod<9> for AppendMany {
+    const SIGNATURE: Signature<9> = Signature {
+        name: c"append_many",
+        doc: c"append_many($self, events, *, source='', correlation_id=None, causation_id=None, aggregate_id=None, \
+tags=None, schema_version=None, expected=None, durability=None)\n--\n\n\
+Append all or nothing: pairs of type and data, or mappings with the keywords of `append`. ``expected`` says which version \
+aggregates have before the batch.",
+        parameters: [
+            "events", "source", "correlation_id", "causation_id", "aggregate_id", "tags", "schema_version",
+            "expected", "durability",
+        ],
+        positional: 1,
+        required: 1,
+    };
+
+    fn names() -> &'static PyOnceLock<[Py<PyString>; 9]> {
+        static NAMES: PyOnceLock<[Py<PyString>; 9]> = PyOnceLock::new();
+        &NAMES
+    }
+
+    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 9>) -> PyResult<Bound<'py, PyAny>> {
+        let [events, source, correlation, causation, aggregate, tags, schema_version, expected, durability] =
+            slots;
+        let events: Bound<'_, PyAny> = required("events", events)?;
         let defaults = Arguments {
-            event_type: batch::no_event_type(events.py()),
-            source,
-            correlation_id,
-            causation_id,
-            aggregate_id,
-            tags,
+            event_type: batch::no_event_type(log.py()),
+            source: optional("source", source)?,
+            correlation_id: optional("correlation_id", correlation)?,
+            causation_id: optional("causation_id", causation)?,
+            aggregate_id: optional("aggregate_id", aggregate)?,
+            tags: optional("tags", tags)?,
             event_id: None,
             event_time_ns: EventTime::default(),
-            schema_version,
+            schema_version: optional("schema_version", schema_version)?,
             expected_version: ExpectedVersion::default(),
             schema: SchemaCheck::Unchecked,
         };
-        batch::append(self, events, &Terms { defaults, expected, durability: durability.0 })
-    }
-
-    /// The bus's append: commits without waiting for durability and returns the live event, or the receipt of the first where
-    /// this is a retry. `speaks_for` is the context variable that holds what the event inherits its ids from.
-    #[pyo3(signature = (
-        event_type, data, source, correlation_id, causation_id, aggregate_id, tags, event_id, event_time_ns,
-        schema_version, expected_version, schema_valid, speaks_for = None
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "Python's arguments, positional for speed")]
-    fn _publish<'py>(
-        &self,
-        event_type: &Bound<'py, PyAny>,
-        data: &Bound<'py, PyAny>,
-        source: Source<'py>,
-        correlation_id: Text<'py>,
-        causation_id: Text<'py>,
-        aggregate_id: Text<'py>,
-        tags: Tags<'py>,
-        event_id: Text<'py>,
-        event_time_ns: EventTime,
-        schema_version: Text<'py>,
-        expected_version: ExpectedVersion,
-        schema_valid: Option<bool>,
-        speaks_for: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (correlation_id, causation_id) = match speaks_for.map(value_in_context).transpose()?.flatten() {
-            Some(handled) => inherit(&handled, correlation_id, causation_id)?,
-            None => (correlation_id, causation_id),
-        };
-        let text = event_type;
-        let event_type = text.cast::<PyString>()?.clone();
-        let arguments = arguments!(event_type, source, correlation_id, causation_id, aggregate_id, tags, event_id,
-            event_time_ns, schema_version, expected_version; schema_check(schema_valid));
-        self.publish_data(data, text, arguments)
+        let expected: ExpectedVersions<'_> = optional("expected", expected)?;
+        let durability: DurabilityChoice = optional("durability", durability)?;
+        let terms = Terms { defaults, expected, durability: durability.0 };
+        let receipts = batch::append(log.cast::<PyLog>()?.get(), &events, &terms)?;
+        receipts.into_bound_py_any(log.py())
     }
 }

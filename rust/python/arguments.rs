@@ -5,12 +5,13 @@
 //! the append is over; all texts are immutable `str` objects.
 
 use pyo3::{
-    exceptions::{PyOverflowError, PyTypeError},
+    exceptions::{PyAttributeError, PyOverflowError, PyTypeError},
     prelude::*,
     types::{PyDict, PyString},
 };
 
 use super::{
+    capi,
     encode::Encoded,
     error::{config_error, encode_error},
     expected::ExpectedVersion,
@@ -82,7 +83,15 @@ impl Arguments<'_> {
 
 /// The UTF-8 of `value`, which Python caches in the object. `EncodeError` for a lone surrogate.
 pub fn text<'a>(name: &str, value: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
-    value.to_str().map_err(|error| encode_error(value.py(), name, &error.value(value.py()).to_string()))
+    capi::text(value).ok_or_else(|| no_text(name, value))
+}
+
+#[cold]
+fn no_text(name: &str, value: &Bound<'_, PyString>) -> PyErr {
+    let py = value.py();
+    let why =
+        value.to_str().err().map_or_else(|| "it is no UTF-8".to_owned(), |error| error.value(py).to_string());
+    encode_error(py, name, &why)
 }
 
 fn optional_text<'a>(name: &str, value: Option<&'a Bound<'_, PyString>>) -> PyResult<Option<&'a str>> {
@@ -140,6 +149,9 @@ impl<'py> FromPyObject<'_, 'py> for Tags<'py> {
 }
 
 fn not_tags(value: Borrowed<'_, '_, PyAny>, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyAttributeError>(value.py()) {
+        return error;
+    }
     match value.get_type().name() {
         Ok(kind) => PyTypeError::new_err(format!("tags is a mapping of text to text, not {kind}")),
         Err(_) => error,

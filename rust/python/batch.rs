@@ -6,22 +6,22 @@
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    types::{PyList, PyMapping, PyString, PyTuple},
+    types::{PyDict, PyList, PyMapping, PyString, PyTuple},
 };
 
 use super::{
-    arguments::{Arguments, Payload},
-    encode::{self, Encoded, NonFinite},
+    arguments::{Arguments, Payload, text},
+    encode::{NonFinite, Texts, Written},
     expected::ExpectedVersions,
     log::PyLog,
     receipt::PyReceipt,
 };
-use crate::config::Durability;
+use crate::{config::Durability, format::Codec};
 
 /// One event of a batch, ready but for borrowing.
 struct Draft<'py> {
     arguments: Arguments<'py>,
-    encoded: Encoded<'py>,
+    data: Written,
 }
 
 /// What is said once for a whole batch.
@@ -35,24 +35,30 @@ pub struct Terms<'py> {
 /// Appends all of `events` or none.
 pub fn append<'py>(log: &PyLog, events: &Bound<'py, PyAny>, terms: &Terms<'py>) -> PyResult<Vec<PyReceipt>> {
     let expected = terms.expected.borrow()?;
-    let drafts = drafts(events, &terms.defaults, log.non_finite)?;
+    let mut texts = Texts::begin();
+    let drafts = drafts(events, &terms.defaults, log.non_finite, &mut texts)?;
     let tags = drafts.iter().map(|draft| draft.arguments.tags.borrow()).collect::<PyResult<Vec<_>>>()?;
     let new_events = drafts
         .iter()
         .zip(&tags)
-        .map(|(draft, tags)| draft.arguments.new_event(Payload::of(&draft.encoded), tags));
+        .map(|(draft, tags)| draft.arguments.new_event(payload(&texts, &draft.data), tags));
     let new_events = new_events.collect::<PyResult<Vec<_>>>()?;
     log.append_batch(events.py(), &new_events, &expected, terms.durability)
+}
+
+fn payload<'a>(texts: &'a Texts, data: &Written) -> Payload<'a> {
+    Payload { bytes: texts.get(data), codec: Codec::Json, lossy: data.lossy }
 }
 
 fn drafts<'py>(
     events: &Bound<'py, PyAny>,
     defaults: &Arguments<'py>,
     non_finite: NonFinite,
+    texts: &mut Texts,
 ) -> PyResult<Vec<Draft<'py>>> {
     let mut drafts = Vec::new();
     for (at, event) in events.try_iter()?.enumerate() {
-        let draft = event.and_then(|event| draft(&event, defaults, non_finite)).inspect_err(|error| {
+        let draft = event.and_then(|event| draft(&event, defaults, non_finite, texts)).inspect_err(|error| {
             // Which of thousands it was; an exception without room for notes is as good without.
             drop(error.add_note(events.py(), format!("event {at} of the batch")));
         });
@@ -65,6 +71,7 @@ fn draft<'py>(
     event: &Bound<'py, PyAny>,
     defaults: &Arguments<'py>,
     non_finite: NonFinite,
+    texts: &mut Texts,
 ) -> PyResult<Draft<'py>> {
     let pair = match event.cast::<PyList>() {
         Ok(list) => Some(list.to_tuple()),
@@ -79,7 +86,7 @@ fn draft<'py>(
         let kind = event.get_type().name()?;
         return Err(PyTypeError::new_err(format!("an event of a batch is a pair or a mapping, not {kind}")));
     };
-    Ok(Draft { arguments, encoded: encode::encode(&data, non_finite)? })
+    Ok(Draft { arguments, data: texts.add(&data, non_finite)? })
 }
 
 fn from_mapping<'py>(
@@ -88,9 +95,9 @@ fn from_mapping<'py>(
 ) -> PyResult<(Arguments<'py>, Bound<'py, PyAny>)> {
     let mut arguments = defaults.clone();
     let (mut event_type, mut data) = (None, None);
-    for item in mapping.items()? {
-        let (key, value) = item.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
-        match key.to_str()? {
+    for (key, value) in pairs_of(mapping)? {
+        let key = key.cast::<PyString>()?;
+        match text("a key", key)? {
             "event_type" => event_type = Some(value.cast_into::<PyString>()?),
             "data" => data = Some(value),
             "source" => arguments.source = value.extract()?,
@@ -113,6 +120,15 @@ fn from_mapping<'py>(
     match (event_type, data) {
         (Some(event_type), Some(data)) => Ok((Arguments { event_type, ..arguments }, data)),
         _ => Err(PyTypeError::new_err("an event of a batch needs event_type and data")),
+    }
+}
+
+/// Keys and values, all before the first is looked at: what looks may run Python code, which may change the mapping.
+fn pairs_of<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    match mapping.cast_exact::<PyDict>() {
+        // A list of pairs would cost a tuple for each.
+        Ok(dict) => Ok(dict.iter().collect()),
+        Err(_) => mapping.items()?.iter().map(|item| item.extract()).collect(),
     }
 }
 

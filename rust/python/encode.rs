@@ -5,7 +5,7 @@
 //! only exact JSON types, and whether a number was lost. Invariant (R11): what comes out is bytes; no Python code
 //! has to run between here and the append.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::Range};
 
 use pyo3::{
     exceptions::PyTypeError,
@@ -17,8 +17,8 @@ use pyo3::{
 use super::{capi, error::encode_error, walk};
 use crate::json::JsonText;
 
-/// A thread keeps the memory of its last text, up to this size.
-const KEPT_BYTES: usize = 64 * 1024;
+/// A thread keeps the memory of its last text or batch, up to this size: a thousand trades take half of it.
+const KEPT_BYTES: usize = 256 * 1024;
 
 thread_local! {
     static SPARE: Cell<JsonText> = Cell::default();
@@ -136,6 +136,15 @@ pub fn encode<'py>(data: &Bound<'py, PyAny>, non_finite: NonFinite) -> PyResult<
         return Ok(Encoded::Exact(json));
     }
     put_by(json);
+    let (json, lossy) = encode_by_orjson(data, non_finite)?;
+    Ok(Encoded::Foreign { json, lossy })
+}
+
+/// What is no exact JSON, and whether a number was lost.
+fn encode_by_orjson<'py>(
+    data: &Bound<'py, PyAny>,
+    non_finite: NonFinite,
+) -> PyResult<(Bound<'py, PyBytes>, bool)> {
     let json = dumps(data).map_err(|error| explain(data, error))?;
     // A non-finite float always leaves a null behind, so text without one needs no look at the data.
     let lost = if has_null(json.as_bytes()) { walk::find_non_finite(data)? } else { None };
@@ -143,7 +152,47 @@ pub fn encode<'py>(data: &Bound<'py, PyAny>, non_finite: NonFinite) -> PyResult<
         Some(path) if non_finite == NonFinite::Refuse => {
             Err(encode_error(data.py(), &path, "NaN and infinities have no JSON form"))
         }
-        lost => Ok(Encoded::Foreign { json, lossy: lost.is_some() }),
+        lost => Ok((json, lost.is_some())),
+    }
+}
+
+/// The data of a batch in its stored form, one text behind the other: each in memory of its own, a thousand of them would have
+/// left the cache before they are stored.
+pub struct Texts(JsonText);
+
+/// One of them: where it lies, and whether a number was lost.
+pub struct Written {
+    place: Range<usize>,
+    pub lossy: bool,
+}
+
+impl Texts {
+    /// None yet, in the memory that the thread keeps.
+    pub fn begin() -> Self {
+        Self(SPARE.try_with(Cell::take).unwrap_or_default())
+    }
+
+    /// Encodes `data` as [`encode`] does, behind the others.
+    pub fn add(&mut self, data: &Bound<'_, PyAny>, non_finite: NonFinite) -> PyResult<Written> {
+        let begin = self.0.bytes();
+        let mut lossy = false;
+        if !capi::write_json(data, &mut self.0) {
+            self.0.cut(begin);
+            let (json, is_lossy) = encode_by_orjson(data, non_finite)?;
+            self.0.append(json.as_bytes());
+            lossy = is_lossy;
+        }
+        Ok(Written { place: begin..self.0.bytes(), lossy })
+    }
+
+    pub fn get(&self, written: &Written) -> &[u8] {
+        self.0.as_bytes().get(written.place.clone()).unwrap_or_default()
+    }
+}
+
+impl Drop for Texts {
+    fn drop(&mut self) {
+        put_by(std::mem::take(&mut self.0));
     }
 }
 

@@ -64,7 +64,7 @@ impl PyEvent {
     }
 
     #[setter(event_type)]
-    fn set_event_type(&self, value: Py<PyAny>) {
+    fn set_event_type(&self, value: Bound<'_, PyAny>) {
         self.assign(|fields| &mut fields.event_type, value);
     }
 
@@ -74,7 +74,7 @@ impl PyEvent {
     }
 
     #[setter(data)]
-    fn set_data(&self, value: Py<PyAny>) {
+    fn set_data(&self, value: Bound<'_, PyAny>) {
         self.assign(|fields| &mut fields.data, value);
     }
 
@@ -84,7 +84,7 @@ impl PyEvent {
     }
 
     #[setter(metadata)]
-    fn set_metadata(&self, value: Py<PyAny>) {
+    fn set_metadata(&self, value: Bound<'_, PyAny>) {
         self.assign(|fields| &mut fields.metadata, value);
     }
 
@@ -245,9 +245,10 @@ impl PyEvent {
     }
 
     /// The bus's view of the delivery; becomes `metadata.status`, also of metadata not made yet.
-    fn _set_status(slf: &Bound<'_, Self>, status: Py<PyAny>) -> PyResult<()> {
+    #[pyo3(name = "_set_status")]
+    pub fn set_status<'py>(slf: &Bound<'py, Self>, status: Bound<'py, PyAny>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
-        this.assign(|fields| &mut fields.status, status.clone_ref(py));
+        this.assign(|fields| &mut fields.status, status.clone());
         match this.known(py, |fields| &mut fields.metadata) {
             Some(made) => made.setattr(intern!(py, "status"), status),
             None => Ok(()),

@@ -80,11 +80,18 @@ impl PyEvent {
         slot(&mut fields).get_or_insert_with(|| made.clone().unbind()).bind(py).clone()
     }
 
-    pub fn assign(&self, slot: Slot, value: Py<PyAny>) {
-        let replaced = slot(&mut self.fields()).replace(value);
+    pub fn assign(&self, slot: Slot, value: Bound<'_, PyAny>) {
+        let py = value.py();
+        let replaced = slot(&mut self.fields()).replace(value.unbind());
         // ORDER: the lock is free again before the old value goes, which may run Python code.
-        drop(replaced);
+        let_go(py, replaced);
     }
+}
+
+/// Drops a reference here and now. In a call that PyO3 did not make it would be put on a list, under a lock, until PyO3 looks:
+/// 300 instructions instead of three.
+pub fn let_go<T>(py: Python<'_>, object: Option<Py<T>>) {
+    drop(object.map(|object| object.into_bound(py)));
 }
 
 /// The event's type: what was assigned, else the registered object of the stored text, else that text.

@@ -21,6 +21,15 @@ pub struct PyHistogram {
     clock: Arc<dyn Clock>,
 }
 
+impl PyHistogram {
+    /// Counts the time from the event's append to now.
+    pub fn note(&self, event: &PyEvent) {
+        if let Some(ts_ns) = event.origin().map(Origin::ts_ns) {
+            self.histogram.record(self.clock.now_ns().saturating_sub(ts_ns));
+        }
+    }
+}
+
 #[pymethods]
 impl PyHistogram {
     #[new]
@@ -37,9 +46,7 @@ impl PyHistogram {
 
     /// Count the time from the event's append to now; of an event that was never stored nothing.
     fn record_since(&self, event: &Bound<'_, PyEvent>) {
-        if let Some(ts_ns) = event.get().origin().map(Origin::ts_ns) {
-            self.histogram.record(self.clock.now_ns().saturating_sub(ts_ns));
-        }
+        self.note(event.get());
     }
 
     /// The sum of all.

@@ -120,25 +120,40 @@ impl Ahead {
         if self.is_exhausted {
             return Ok(Look::End);
         }
+        let Some(patience) = patience else {
+            self.read_ahead(BATCH_EVENTS)?;
+            let event = self.queue.pop_front();
+            self.is_exhausted = event.is_none();
+            return Ok(event.map_or(Look::End, Look::Event));
+        };
+        self.read_newest()?;
+        // At once, without a look at Python in between: whoever follows waits for just this.
+        if self.queue.is_empty() && self.scan.wait(patience)? {
+            self.read_newest()?;
+        }
+        Ok(self.queue.pop_front().map_or(Look::NothingYet, Look::Event))
+    }
+
+    /// As [`Ahead::read_ahead`], but what is the last event for now is had before anybody looks why there is no other.
+    fn read_newest(&mut self) -> Result<()> {
+        self.read_ahead(1)?;
+        if !self.queue.is_empty() && !self.scan.is_at_end() {
+            self.read_ahead(BATCH_EVENTS)?;
+        }
+        Ok(())
+    }
+
+    /// Reads events into the queue.
+    fn read_ahead(&mut self, max_events: usize) -> Result<()> {
         self.batch.clear();
-        let read = self.scan.next_batch(&mut self.batch, BATCH_EVENTS, BATCH_BYTES);
+        let read = self.scan.next_batch(&mut self.batch, max_events, BATCH_BYTES);
         self.queue.extend(self.batch.drain(..));
         match read {
             // Everything before the damage reads as it was written.
             Err(fault) if !self.queue.is_empty() => self.fault = Some(fault),
             other => other?,
         }
-        match (self.queue.pop_front(), patience) {
-            (Some(event), _) => Ok(Look::Event(event)),
-            (None, None) => {
-                self.is_exhausted = true;
-                Ok(Look::End)
-            }
-            (None, Some(patience)) => {
-                self.scan.wait(patience)?;
-                Ok(Look::NothingYet)
-            }
-        }
+        Ok(())
     }
 
     /// Everything on the way to the next event in the queue was handed out or did not match.

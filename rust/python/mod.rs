@@ -6,11 +6,13 @@
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
 //!   has from another, waiting;
 //! * `receipt`, `published`: what an append returns, and what awaiting a publish gives;
+//! * `outlet`, `recent`, `turn`, `tally`: handing an event out inside its publish;
 //! * `read_calls`, `query`, `iterator`: reading; `evidence`: heads, proofs, verification; `files`: whole logs as files;
 //! * `origin`, `fields`, `metadata`, `event`, `presented`, `pickle`: what an event knows, makes on demand, is, is shown as by upcasters,
 //!   and how it travels;
 //! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
-//! * `capi`: which interpreter is this, what a context variable holds, the JSON of a value where it lies.
+//! * `fastcall`: from a call's arguments to slots, for the calls that have to be fast;
+//! * `capi`: which interpreter is this, what a context variable holds, the JSON of a value where it lies, such calls.
 //!
 //! Invariants: never wait for the engine with the GIL held, never take the GIL under one of its locks (R12); all
 //! encoding is over before the engine is called (R11); everything given to Python owns its bytes (R21).
@@ -26,6 +28,7 @@ mod error;
 mod event;
 mod evidence;
 mod expected;
+mod fastcall;
 mod fields;
 mod files;
 mod fork;
@@ -37,6 +40,7 @@ mod log;
 mod metadata;
 mod opening;
 mod origin;
+mod outlet;
 mod payload;
 mod pickle;
 mod presented;
@@ -44,7 +48,10 @@ mod published;
 mod query;
 mod read_calls;
 mod receipt;
+mod recent;
 mod report;
+mod tally;
+mod turn;
 mod wait;
 mod walk;
 
@@ -79,10 +86,19 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<receipt::PyReceipt>()?;
     module.add_class::<event::PyEvent>()?;
     module.add_class::<published::PyPublished>()?;
+    capi::add_steps::<published::PyPublished>(&module.py().get_type::<published::PyPublished>())?;
     module.add_class::<iterator::PyEventIterator>()?;
     module.add_class::<clock::PyManualClock>()?;
     module.add_class::<histogram::PyHistogram>()?;
+    module.add_class::<tally::PyTally>()?;
+    module.add_class::<turn::PyTurn>()?;
+    module.add_class::<outlet::PyOutlet>()?;
     module.add_class::<log::PyLog>()?;
+    let log = module.py().get_type::<log::PyLog>();
+    capi::add_method::<append_calls::Append, _>(&log)?;
+    capi::add_method::<append_calls::AppendBytes, _>(&log)?;
+    capi::add_method::<append_calls::AppendMany, _>(&log)?;
+    capi::add_method::<append_calls::Publish, _>(&log)?;
     module.add_function(wrap_pyfunction!(evidence::verify, module)?)?;
     module.add_function(wrap_pyfunction!(evidence::_proof_holds, module)?)?;
     module.add_class::<files::PySalvage>()?;

@@ -11,7 +11,7 @@ use pyo3::{
     exceptions::PyRuntimeError,
     intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyString},
+    types::{IntoPyDict, PyBytes, PyDict, PyString},
 };
 
 use super::{arguments::Arguments, metadata::Told};
@@ -180,8 +180,6 @@ impl Origin {
 
     /// Everything that metadata wants to know, from one look at the record.
     pub fn told<'py>(&self, py: Python<'py>) -> PyResult<Told<'py>> {
-        let place = self.place()?;
-        let time_ns = place.event_time_ns.unwrap_or(place.ts_ns);
         let told = match self {
             Self::Record(stored) => {
                 let record = view(stored)?;
@@ -195,11 +193,11 @@ impl Origin {
                     correlation_id: text(record.correlation_id),
                     causation_id: text(record.causation_id),
                     aggregate_id: text(record.aggregate_id),
-                    tags: self.tags(py)?,
-                    time_ns,
+                    tags: record.tags().into_py_dict(py)?,
+                    time_ns: record.event_time_ns.unwrap_or(record.fixed.ts_ns),
                 }
             }
-            Self::Facts(_) => Told {
+            Self::Facts(facts) => Told {
                 event_id: self.event_id(py)?,
                 schema_version: self.schema_version(py)?,
                 source: self.source(py)?,
@@ -207,7 +205,7 @@ impl Origin {
                 causation_id: self.causation_id(py)?,
                 aggregate_id: self.aggregate_id(py)?,
                 tags: self.tags(py)?,
-                time_ns,
+                time_ns: facts.place.event_time_ns.unwrap_or(facts.place.ts_ns),
             },
         };
         Ok(told)
@@ -215,20 +213,10 @@ impl Origin {
 
     /// A new dict each time.
     pub fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let tags = PyDict::new(py);
         match self {
-            Self::Record(stored) => {
-                for (key, value) in view(stored)?.tags() {
-                    tags.set_item(key, value)?;
-                }
-            }
-            Self::Facts(facts) => {
-                for (key, value) in &facts.tags {
-                    tags.set_item(key, value)?;
-                }
-            }
+            Self::Record(stored) => view(stored)?.tags().into_py_dict(py),
+            Self::Facts(facts) => facts.tags.iter().map(|(key, value)| (key, value)).into_py_dict(py),
         }
-        Ok(tags)
     }
 
     /// The stored bytes, a copy where they stand in a record, and who wrote them.

@@ -31,8 +31,9 @@ impl<'py> FromPyObject<'_, 'py> for Given<'py> {
 }
 
 /// The argument `encoding`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub enum Encoding {
+    #[default]
     Bytes,
     Json,
 }

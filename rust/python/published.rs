@@ -13,10 +13,10 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyStopIteration, PyTypeError},
     intern,
     prelude::*,
-    types::PyType,
+    types::{PyString, PyType},
 };
 
-use super::{event::PyEvent, origin::Origin};
+use super::{capi::Steps, event::PyEvent, origin::Origin};
 use crate::format::EventId;
 
 /// Below the 1,024 that are promised. A pause costs about 1 µs, so it is lost in the noise.
@@ -39,21 +39,36 @@ pub struct PyPublished {
 }
 
 impl PyPublished {
-    /// Runs to the pause, or to the end, which an exception tells.
-    fn step(&self, py: Python<'_>) -> PyResult<()> {
+    /// Of an event that was appended.
+    pub fn of(event_id: EventId) -> Self {
+        Self { event_id, state: AtomicU8::new(FRESH) }
+    }
+
+    /// Runs to the pause, `None`, or to the end, which gives the id.
+    fn run<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.state.load(Ordering::Relaxed) {
             FRESH if is_pause_due() => {
                 self.state.store(PAUSED, Ordering::Relaxed);
-                Ok(())
+                Ok(None)
             }
             OVER => Err(reused()),
             _ => {
                 self.state.store(OVER, Ordering::Relaxed);
-                let id = self.event_id.view().with_text(|text| text.into_pyobject(py).map(Bound::unbind))?;
-                // Bare, not in a tuple: so the interpreter takes it without making the exception.
-                Err(PyStopIteration::new_err(id))
+                let id = self.event_id.view().with_text(|text| PyString::new(py, text));
+                Ok(Some(id.into_any()))
             }
         }
+    }
+
+    /// As [`Self::run`], with an exception for its end, as whoever steps by hand wants it.
+    fn step(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py)?.map_or(Ok(()), |id| Err(PyStopIteration::new_err(id.unbind())))
+    }
+}
+
+impl Steps for PyPublished {
+    fn step<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        object.cast::<Self>()?.get().run(object.py())
     }
 }
 
@@ -64,7 +79,7 @@ impl PyPublished {
         let origin = event.get().origin();
         let event_id = origin.map(Origin::own_event_id).transpose()?;
         let event_id = event_id.ok_or_else(|| PyRuntimeError::new_err("the event was never stored"))?;
-        Ok(Self { event_id, state: AtomicU8::new(FRESH) })
+        Ok(Self::of(event_id))
     }
 
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {

@@ -20,6 +20,7 @@ use crate::{
 /// [`Error::DiskFull`], [`Error::Io`], [`Error::Corrupt`].
 pub(super) fn secure(place: &Place, survey: &mut Survey) -> Result<(Option<Cut>, Vec<u64>)> {
     keep_written_spares(place, survey)?;
+    forget_first(place, survey)?;
     // ORDER: first what takes no room, then what makes some. The segments go before the spares that they may name.
     let files = set_segments_aside(place, survey)?;
     let removed = make_room(place, survey)?;
@@ -38,6 +39,17 @@ fn keep_written_spares(place: &Place, survey: &mut Survey) -> Result<()> {
     survey.spares = spares;
     survey.cut_off.sort_unstable_by(|a, b| b.cmp(a));
     Ok(())
+}
+
+/// A log in which no segment was ever entered has no first one. META may name the one that was about to be, whose file goes
+/// now: a reader that comes meanwhile would miss it.
+fn forget_first(place: &Place, survey: &mut Survey) -> Result<()> {
+    if !survey.segments.is_empty() || survey.meta.first_segment == 0 {
+        return Ok(());
+    }
+    // ORDER: before any file goes.
+    survey.meta.first_segment = 0;
+    place.write_meta(&mut survey.meta)
 }
 
 /// Moves the segments behind the end to quarantine, which takes no room; their names.

@@ -59,6 +59,11 @@ impl Cursor {
         next > here
     }
 
+    /// Whether something is committed here that was not when the walk could not go on.
+    pub fn has_more(&self) -> bool {
+        !self.is_ended && self.walk.pending_word() != Some(self.stuck_at.unwrap_or(0))
+    }
+
     /// What the segment that comes next says of the place where this one stands and does not get on.
     ///
     /// # Errors

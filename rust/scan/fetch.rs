@@ -65,7 +65,7 @@ pub(super) fn holding(shelf: &Shelf, seq: u64) -> Result<Option<Arc<Segment>>> {
 ///
 /// # Errors
 /// [`Error::Truncated`], and those of `outcome`.
-pub(super) fn unless_dropped<T>(shelf: &Shelf, seq: u64, outcome: Result<T>) -> Result<T> {
+pub fn unless_dropped<T>(shelf: &Shelf, seq: u64, outcome: Result<T>) -> Result<T> {
     let Err(error) = outcome else { return outcome };
     if let Error::Io { source, .. } = &error
         && source.kind() == ErrorKind::NotFound

@@ -12,6 +12,7 @@ use super::{
     query::Filter,
 };
 use crate::{
+    control::{self, Awaited, Control},
     error::{Error, Result},
     format::RecordFault,
     heads::Head,
@@ -19,11 +20,13 @@ use crate::{
     recovery::refuse_future,
     segment::Step,
     shelf::Shelf,
-    threads::{Instant, Naps},
+    threads::Instant,
 };
 
-/// How often a waiting reader looks at the directory for a new segment.
+/// How often a reader that naps looks at the directory for a new segment.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// And at the end of a segment, where the next one is there or is to be there in a moment.
+const LOOK_INTERVAL_AT_END: Duration = Duration::from_micros(100);
 /// Most bytes of a chain that are kept from the way back: thousands of events, and half of what the cache of unpacked blocks
 /// holds. What does not fit is fetched once more.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
@@ -132,6 +135,12 @@ impl Forward {
         // The oldest one may lie behind the range: before it was seen nobody knows whether events of the range expired.
         let is_range_done = self.filter.up_to.is_some_and(|last| self.next_seq > last);
         is_chain_done || is_range_done && !self.is_oldest_awaited
+    }
+
+    /// Whether nothing is committed where it stands, as far as one load says.
+    pub fn is_at_end(&self) -> bool {
+        let at_end = |cursor: &Cursor| !cursor.is_ended && cursor.walk.is_at_end();
+        self.chain.is_none() && self.cursor.as_ref().is_some_and(at_end)
     }
 
     /// The next event that matches; `None`: nothing more is committed.
@@ -246,33 +255,38 @@ impl Forward {
         Ok(Progress::Moved)
     }
 
-    /// Waits, at most `timeout`, until there may be more: looks, then naps, ever longer up to a millisecond.
+    /// Waits, at most `timeout`, until there may be more.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
-        let mut naps = Naps::new(timeout);
-        while !self.has_news()? {
-            if !naps.take() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let segments = Arc::clone(&self.shelf);
+        control::wait(&segments.link, self, timeout)
+    }
+}
+
+impl Awaited for Forward {
+    fn is_here(&mut self) -> bool {
+        self.cursor.as_ref().is_some_and(Cursor::has_more)
     }
 
-    fn has_news(&mut self) -> Result<bool> {
-        if self.looked.elapsed() >= LOOK_INTERVAL {
+    fn is_there(&mut self, is_thorough: bool) -> Result<bool> {
+        let is_at_end = self.cursor.as_ref().is_some_and(|cursor| cursor.is_ended);
+        let interval = if is_at_end { LOOK_INTERVAL_AT_END } else { LOOK_INTERVAL };
+        if is_thorough || self.looked.elapsed() >= interval {
             self.looked = Instant::now();
             self.shelf.look_for_news()?;
         }
         let Some(cursor) = &self.cursor else { return Ok(self.shelf.holding(self.next_seq).is_some()) };
         let is_broken = cursor.walk.refuse_if_broken(&cursor.segment).is_err();
-        let is_committed =
-            !cursor.is_ended && cursor.walk.pending_word() != Some(cursor.stuck_at.unwrap_or(0));
         let is_elsewhere = cursor.onward(&self.shelf).map_or(true, |onward| {
             onward == Onward::Here && cursor.reopened_at != Some(cursor.walk.position.offset)
         });
         Ok(is_broken
-            || is_committed
+            || cursor.has_more()
             || is_elsewhere
             || self.shelf.follower(&cursor.segment, cursor.walk.position.offset).is_some()
             || self.shelf.has_dropped(&cursor.segment))
+    }
+
+    fn join(&self) -> Option<Control> {
+        self.shelf.join_control()
     }
 }

@@ -10,6 +10,7 @@ use super::{Sealed, Segment, Source, Step, note_head};
 use crate::{
     config::Compression,
     error::{Error, Result},
+    evidence::{Run, leaf},
     format::{
         INLINE, RecordView, checksum,
         meta::Mark,
@@ -105,6 +106,11 @@ pub fn seal(
         let step = walk.step_with(|view| sealing.note(view));
         let position = (walk.position.offset, walk.position.next_seq);
         let is_over = !matches!(step, Step::Event(_));
+        if let Step::Event(fixed) = step
+            && let Ok(view) = walk.view(fixed)
+        {
+            sealing.tree.push_leaf(leaf(walk.record(), &view));
+        }
         if let Step::End { next_segment: named } = step {
             next_segment = named;
         }
@@ -134,6 +140,7 @@ struct Sealing {
     directory: Directory,
     records: Vec<u8>,
     indexed: Indexed,
+    tree: Run,
     /// Offset and position of the first record of the block that is being filled.
     start: (usize, u64),
     types: u64,
@@ -152,6 +159,7 @@ impl Sealing {
             directory: Directory::default(),
             records: Vec::new(),
             indexed: Indexed::default(),
+            tree: Run::of_blocks(segment.entry.first_seq),
             start: (RECORDS_OFFSET, segment.entry.first_seq),
             types: 0,
             appended_ns: NO_TIME,
@@ -214,23 +222,21 @@ impl Sealing {
     }
 
     fn finish(mut self, segment: &Segment, end: Mark, next_segment: u64) -> Made {
-        let directory = self.directory.encode();
-        let header = SealedHeader {
-            header: segment.header,
-            entry: segment.entry,
-            end,
-            next_segment,
-            directory: Stored {
-                offset: self.bytes.len() as u64,
-                bytes: u32::try_from(directory.len()).unwrap_or(u32::MAX),
-                checksum: checksum(&directory),
-            },
-        };
-        self.bytes.extend_from_slice(&directory);
+        let directory = self.add(&self.directory.encode());
+        let tree = self.add(&self.tree.hashes());
+        let (header, entry) = (segment.header, segment.entry);
+        let header = SealedHeader { header, entry, end, next_segment, directory, tree };
         if let Some(target) = self.bytes.first_chunk_mut::<SEALED_HEADER_BYTES>() {
             *target = header.encode();
         }
         Made { bytes: self.bytes, indexed: self.indexed }
+    }
+
+    fn add(&mut self, part: &[u8]) -> Stored {
+        let offset = self.bytes.len() as u64;
+        self.bytes.extend_from_slice(part);
+        let bytes = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        Stored { offset, bytes, checksum: checksum(part) }
     }
 }
 
@@ -243,6 +249,7 @@ fn widened((low, high): (i64, i64), time: i64) -> (i64, i64) {
 /// # Errors
 /// [`Error::Corrupt`] at the first block that is not the same, [`Error::Io`].
 pub fn compare(sealed: &Arc<Sealed>, raw: &mut Source, vfs: &dyn Vfs, pause: Pause<'_>) -> Result<bool> {
+    sealed.tree(vfs)?; // its checksum was made before it was written
     let mut view = sealed.view(vfs)?;
     let mut offset = RECORDS_OFFSET;
     let mut expected = Vec::new();

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    evidence::Run,
     format::{
         checksum,
         sealed::{BlockEntry, Directory, SEALED_HEADER_BYTES, SealedHeader, Stored, block::unpack},
@@ -73,7 +74,7 @@ impl Sealed {
     /// Size of the file.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.header.directory.offset + u64::from(self.header.directory.bytes)
+        self.header.directory.end().max(self.header.tree.end())
     }
 
     /// A view of it, which holds the file open.
@@ -84,6 +85,22 @@ impl Sealed {
         let file = vfs.open(&self.path, false).map_err(|error| Error::io(&self.path, "open", error))?;
         let directory = self.directory(&*file)?;
         Ok(SealedView { sealed: Arc::clone(self), directory, file, current: None, broken: None })
+    }
+
+    /// The tree over its events as it was when they were sealed; `None` where an older build sealed them.
+    ///
+    /// # Errors
+    /// As [`Sealed::open`].
+    pub fn tree(&self, vfs: &dyn Vfs) -> Result<Option<Run>> {
+        let SealedHeader { tree, entry, end, .. } = self.header;
+        if tree == Stored::default() {
+            return Ok(None);
+        }
+        let file = vfs.open(&self.path, false).map_err(|error| Error::io(&self.path, "open", error))?;
+        let hashes = self.read(&*file, &tree, "its tree")?;
+        let run = Run::of_hashes(entry.first_seq, end.next_seq, true, &hashes);
+        let nonsense = || Error::corrupt(&self.path, tree.offset, "its tree is not over its events");
+        run.map(Some).ok_or_else(nonsense)
     }
 
     fn directory(&self, file: &dyn File) -> Result<Arc<Directory>> {

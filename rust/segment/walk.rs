@@ -126,6 +126,12 @@ impl Walk {
         self.source.pending_word(self.position.offset)
     }
 
+    /// Whether it stands where nothing is committed yet, in a file that may still be written.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.source, Source::Raw(_)) && self.pending_word() == Some(0)
+    }
+
     /// The last event, decoded.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use crate::{
     config::Patience,
     error::{Error, Result},
     format::{Names, closing_index::ClosingIndex, meta::Mark, segment::RECORDS_OFFSET},
-    planted::{Bug, is_planted},
     threads::{PoisonError, atomic::Ordering},
 };
 
@@ -30,14 +29,14 @@ impl Tail {
         }
         self.keeper.stop();
         self.sealing.stop();
+        self.stop_ringer();
+        self.restoring.stop();
         // ORDER: no append is under way any more once the writer's lock was had after `is_closed` stood. One that broke
         // off in the middle poisons, and leaves no clean mark.
         drop(self.lock_writer(Patience::Wait));
         drop(self.retaining.lock());
         let outcome = self.leave_clean_mark();
-        if !is_planted(Bug::CloseUnheard) {
-            self.durable.wake_all();
-        }
+        self.close_control();
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         outcome
     }
@@ -50,8 +49,10 @@ impl Tail {
         if let Some(reason) = self.poisoned() {
             return Err(Error::Poisoned { reason: reason.to_owned(), committed: None });
         }
+        // Wakes who waits for what never comes, as each end of a turn does.
         let place = self.sync_now()?;
         self.store_watermark()?;
+        self.refuse_if_displaced()?;
         let end = Mark { segment: place.segment, offset: place.offset, next_seq: place.next_seq };
         let index = self.closing_index(end);
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);

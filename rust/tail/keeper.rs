@@ -1,7 +1,7 @@
 //! The keeper: the writer's background thread.
 //!
-//! Syncs each interval or when asked, stores the watermark when nothing happens, has the next segment ready, and faults in
-//! the pages ahead of the appender (R10). Holds the tail weakly, so that a log that is dropped takes its thread along.
+//! Syncs each interval or when asked, stores the watermark when nothing happens, has the next segment ready, and the pages ahead of
+//! the appender (R10). Holds the tail weakly, so that a log that is dropped takes its thread along.
 //! Never touches Python. A keeper that dies poisons the log (R14).
 
 use std::{
@@ -9,22 +9,18 @@ use std::{
     time::Duration,
 };
 
-use super::Tail;
+use super::{CommittedPosition, Tail, wait_for_end, window::Window};
 use crate::{
     config::Durability,
     error::{Error, Result},
-    format::segment::{PAGE_BYTES, RECORDS_OFFSET},
     planted::{Bug, is_planted},
     threads::{self, Condvar, JoinHandle, Mutex, MutexGuard, PoisonError},
 };
 
 /// Passes without anything to sync before the watermark is stored: a quiet log is not synced twice for each event.
 const IDLE_PASSES: u32 = 10;
-/// Pages are faulted in this many bytes at a time: a larger step would hold the address space's lock for longer.
-pub(super) const POPULATE_STEP_BYTES: usize = 64 * 1024;
-/// The window ahead of the appender: four times what the last interval took, within these bounds. Each populated page
-/// is dirty and gets written by the next sync, so a quiet log must not keep a large window.
-const POPULATE_AHEAD_BYTES: std::ops::RangeInclusive<usize> = 64 * 1024..=4 * 1024 * 1024;
+/// A keeper that looks again within this time is not woken by a roll, which would be a system call of the appender's.
+const SOON: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 struct Wants {
@@ -53,10 +49,12 @@ impl Signal {
         }
     }
 
-    /// Asks for a look at the spare.
-    pub fn want_spare(&self) {
+    /// Asks for a look at the spare, by a keeper that passes each `interval`.
+    pub fn want_spare(&self, interval: Duration) {
         self.lock().spare = true;
-        self.changed.notify_one();
+        if interval > SOON || is_planted(Bug::RollCallsSystem) {
+            self.changed.notify_one();
+        }
     }
 
     /// Ends the thread and waits for it, unless it is the caller.
@@ -64,9 +62,7 @@ impl Signal {
         self.lock().stop = true;
         self.changed.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread.filter(|keeper| keeper.thread().id() != threads::current().id()) {
-            let _died_poisons_by_itself = thread.join();
-        }
+        wait_for_end(thread);
     }
 
     /// Waits for a wish, at most `interval`.
@@ -82,10 +78,8 @@ impl Signal {
 /// What the keeper remembers between two passes.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
-    segment: u64,
-    offset: usize,
-    ahead: usize,
-    populated: usize,
+    window: Window,
+    committed: Option<CommittedPosition>,
     idle_count: u32,
     /// All segments before this one were offered to the sealer.
     offered: u64,
@@ -94,7 +88,7 @@ pub(super) struct Pass {
 pub(super) fn spawn(tail: &Arc<Tail>) -> Result<()> {
     let weak = Arc::downgrade(tail);
     let (signal, interval) = (Arc::clone(&tail.keeper), tail.options.sync_interval);
-    signal.want_spare();
+    signal.want_spare(interval);
     let run = move || run(&weak, &signal, interval);
     let started = threads::Builder::new().name("aresbus-keeper".to_owned()).spawn(run);
     let thread = started.map_err(|error| Error::io(&tail.place().path, "start the keeper of", error))?;
@@ -126,6 +120,8 @@ fn run(weak: &Weak<Tail>, signal: &Signal, interval: Duration) {
         }
         // Held only for this pass: a handle that goes away meanwhile, or before a fork, takes everything along.
         let Some(tail) = weak.upgrade() else { return };
+        tail.serve_sleepers();
+        tail.serve_busy_log();
         tail.keep(&mut pass, wants.sync);
         let synced = tail.durable.oldest_number();
         if pass.offered != synced {
@@ -138,19 +134,25 @@ fn run(weak: &Weak<Tail>, signal: &Signal, interval: Duration) {
 impl Tail {
     /// One pass. Problems are remembered where they will be seen: poison, or the spare's problem.
     pub(super) fn keep(&self, pass: &mut Pass, is_sync_wanted: bool) {
+        // What is committed now is this pass' to sync. Under a stream of callers who sync for themselves that is nothing.
+        let wanted = self.committed();
+        let is_quiet = pass.committed.replace(wanted) == Some(wanted);
+        self.size_window(&mut pass.window);
+        self.populate_ahead(&mut pass.window);
+        // ORDER: to prepare takes syncs, for which the appender does not wait.
         self.prepare_ahead();
-        self.size_window(pass);
-        self.populate_ahead(pass);
-        let (is_durable, is_stored) = self.is_settled();
-        pass.idle_count = if is_durable { pass.idle_count.saturating_add(1) } else { 0 };
+        self.populate_ahead(&mut pass.window);
+        let (is_durable, is_stored) = self.is_settled(wanted);
+        pass.idle_count = if is_durable && is_quiet { pass.idle_count.saturating_add(1) } else { 0 };
         // A segment that was left is synced in every mode: its descriptor is not kept for ever.
         let is_due =
             is_sync_wanted || self.options.durability != Durability::None || self.durable.has_full_segment();
         if !is_durable && is_due {
-            let _poisons_on_failure = self.sync_now();
-            // Syncing write-protects the pages again.
-            pass.populated = 0;
-            self.populate_ahead(pass);
+            let restoring = self.restore_meanwhile();
+            let _poisons_on_failure = self.sync_until(wanted);
+            drop(restoring);
+            pass.window.is_protected();
+            self.populate_ahead(&mut pass.window);
         } else if pass.idle_count >= IDLE_PASSES && !is_stored && self.place().vfs.is_durable() {
             let _poisons_on_failure = self.store_watermark();
         }
@@ -158,36 +160,8 @@ impl Tail {
 
     /// One pass without memory of the last, for tests that run without the thread.
     pub fn keep_once(&self) {
-        self.keep(&mut Pass { idle_count: IDLE_PASSES, ..Pass::default() }, true);
+        let committed = Some(self.committed());
+        self.keep(&mut Pass { committed, idle_count: IDLE_PASSES, ..Pass::default() }, true);
         self.seal_all();
-    }
-
-    /// Once a pass: what was taken since the last one decides how far to go ahead, before and after the sync.
-    fn size_window(&self, pass: &mut Pass) {
-        let committed = self.committed();
-        let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
-        let before = if pass.segment == committed.segment { pass.offset } else { RECORDS_OFFSET };
-        let taken = offset.saturating_sub(before).saturating_mul(4);
-        pass.ahead = taken.clamp(*POPULATE_AHEAD_BYTES.start(), *POPULATE_AHEAD_BYTES.end());
-        pass.offset = offset;
-    }
-
-    fn populate_ahead(&self, pass: &mut Pass) {
-        let committed = self.committed();
-        let Some(memory) = self.spares.active_memory(committed.segment) else { return };
-        let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
-        if pass.segment != committed.segment {
-            *pass = Pass { segment: committed.segment, populated: 0, ..*pass };
-        }
-        let end = offset.saturating_add(pass.ahead).min(memory.bytes());
-        let mut from = pass.populated.max(offset) / PAGE_BYTES * PAGE_BYTES;
-        while from < end {
-            let step = POPULATE_STEP_BYTES.min(memory.bytes() - from);
-            if memory.populate(from, step).is_err() {
-                return; // The appender then faults its pages in itself.
-            }
-            from += step;
-        }
-        pass.populated = from;
     }
 }

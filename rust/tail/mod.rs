@@ -6,8 +6,11 @@
 //! * [`roll`]: entering the next segment, and preparing it;
 //! * [`commit`]: the committed position, published without a lock;
 //! * [`sync`]: durability, watermarks, poison;
+//! * [`crowd`]: waiting for durability, alone and in a group;
 //! * [`keeper`]: the background thread;
-//! * [`sealer`]: the other one, which compresses what is full;
+//! * [`sealer`]: another, which compresses what is full;
+//! * [`ringer`]: another, which wakes the readers that sleep;
+//! * [`window`]: the pages ahead of the appender, and a thread that restores them while a sync runs;
 //! * [`closing`]: the clean mark, and what goes with it;
 //! * [`retain`]: dropping what expired.
 //!
@@ -17,13 +20,16 @@
 mod checks;
 mod closing;
 mod commit;
+mod crowd;
 mod dictionary;
 mod ids;
 mod keeper;
 mod retain;
+mod ringer;
 mod roll;
 mod sealer;
 mod sync;
+mod window;
 mod write;
 
 use std::{
@@ -39,7 +45,7 @@ use crate::{
     clock::Clock,
     config::{Durability, Expected, Keeper, Options, Patience},
     error::{Error, Result},
-    format::{NewEvent, check_aggregate_id, meta::Meta},
+    format::{NewEvent, check_aggregate_id, control::WriterState, meta::Meta},
     heads::{Head, Heads},
     map::WriteMap,
     place::Place,
@@ -47,7 +53,7 @@ use crate::{
     segment::{Position, Segment},
     shelf::{News, Shelf},
     threads::{
-        Mutex, MutexGuard, TryLockError,
+        self, JoinHandle, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     vfs::Lock,
@@ -90,6 +96,8 @@ pub struct Tail {
     lock: Mutex<Option<Box<dyn Lock>>>,
     keeper: Arc<keeper::Signal>,
     sealing: Arc<sealer::Sealing>,
+    ringer: Arc<ringer::Ringer>,
+    restoring: Arc<window::Restoring>,
     counters: Counters,
 }
 
@@ -139,6 +147,7 @@ impl Tail {
         let durable = sync::Durable::new(sync::Target::new(&active, file, generation), position);
         let writer =
             write::Writer::new(&active, WriteMap::new(Arc::clone(&memory)), start.heads, &start.position);
+        let epoch = start.meta.epoch;
         let spares = roll::Spares::new(&active, &options, memory);
         let tail = Arc::new(Self {
             shelf: Arc::new(Shelf::new(place, start.meta.log_id, News::Announced, start.segments)),
@@ -157,8 +166,11 @@ impl Tail {
             lock: Mutex::new(Some(start.lock)),
             keeper: Arc::default(),
             sealing: sealer::Sealing::of(start.unindexed),
+            ringer: ringer::Ringer::new(epoch),
+            restoring: Arc::default(),
             counters: Counters::default(),
         });
+        tail.open_control();
         if tail.options.keeper == Keeper::Thread {
             keeper::spawn(&tail)?;
         }
@@ -230,6 +242,25 @@ impl Tail {
         }
     }
 
+    /// Poisons the log where another one stands in the place of its directory: its files would get into that one, or
+    /// take the place of some there. Asked before anything is written by name.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]; [`Error::Io`] where it cannot be told.
+    pub fn refuse_if_displaced(&self) -> Result<()> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = lock.as_ref() else { return Ok(()) };
+        let path = held.path();
+        match held.is_displaced() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(self.poison(format!(
+                "{} is not the file that was locked: the log was moved away, or LOCK removed, and another writer began there",
+                path.display()
+            ))),
+            Err(error) => Err(Error::io(path, "look at", error)),
+        }
+    }
+
     fn closed(&self) -> Error {
         Error::Closed { path: self.place().path.clone() }
     }
@@ -251,8 +282,9 @@ impl Tail {
         }
         let reason = self.poison.get_or_init(|| reason).clone();
         if !is_planted(Bug::PoisonUnheard) {
-            self.durable.wake_all();
+            self.durable.crowd.wake_all();
         }
+        self.tell_sleepers(WriterState::Poisoned);
         Error::Poisoned { reason, committed: None }
     }
 
@@ -315,7 +347,7 @@ impl Tail {
                 }
                 Ok(())
             }
-            Durability::Group => self.wait_durable(seq, None).map(|_durable| ()),
+            Durability::Group => self.share_sync(seq, Duration::MAX).map(|_durable| ()),
             Durability::Always => self.sync_through(seq),
         }
     }
@@ -336,6 +368,14 @@ impl Tail {
         if let Ok(mut lock) = self.lock.try_lock() {
             drop(lock.take());
         }
+    }
+}
+
+/// Waits for a background thread that was told to end, unless that is the caller, which dropped the last handle.
+fn wait_for_end(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread.filter(|thread| thread.thread().id() != threads::current().id()) {
+        // How a thread dies is its own affair: each says so itself, where anybody has to know.
+        let _end = thread.join();
     }
 }
 

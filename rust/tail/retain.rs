@@ -45,6 +45,7 @@ impl Tail {
         // ORDER: who closes waits for this lock once the log counts as closed, and only then lets go of LOCK.
         let _one_at_a_time = self.retaining.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_if_unwell()?;
+        self.refuse_if_displaced()?;
         let segments = self.shelf.list();
         let most = (segments.len() / PART_OF_A_PASS).max(1);
         let may_go = segments

@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Tail,
-    keeper::POPULATE_STEP_BYTES,
     sync::Target,
+    window,
     write::{END_BYTES, Writer},
 };
 use crate::{
@@ -74,6 +74,12 @@ impl Spares {
     pub fn active_memory(&self, number: u64) -> Option<Arc<Memory>> {
         let mappings = lock(&self.mappings);
         (mappings.active.0 == number).then(|| Arc::clone(&mappings.active.1))
+    }
+
+    /// Number and mapping of the spare, if one is ready.
+    pub fn ready_memory(&self) -> Option<(u64, Arc<Memory>)> {
+        let ready = lock(&self.ready);
+        ready.as_ref().map(|spare| (spare.header.number, Arc::clone(spare.map.memory())))
     }
 }
 
@@ -174,7 +180,10 @@ impl Tail {
             return Ok(spare);
         }
         self.counters.appender_prepared.fetch_add(1, Ordering::Relaxed);
-        let spare = self.prepare(self.spares.next_bytes.load(Ordering::Relaxed).max(least))?;
+        let bytes = self.spares.next_bytes.load(Ordering::Relaxed).max(least);
+        let spare = self.prepare(bytes).inspect_err(|error| {
+            *lock(&self.spares.problem) = Some((Instant::now(), error.to_string()));
+        })?;
         // One that was too small stays a file that nobody uses, and goes at the next opening.
         drop(lock(&self.spares.ready).take());
         *lock(&self.spares.problem) = None;
@@ -207,6 +216,7 @@ impl Tail {
     }
 
     fn prepare(&self, file_bytes: u64) -> Result<Spare> {
+        self.refuse_if_displaced()?;
         let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
         let header = SegmentHeader {
             log_id: meta.log_id,
@@ -221,7 +231,7 @@ impl Tail {
             .map(bytes, true)
             .map_err(|error| Error::io(self.place().segment_path(header.number), "map", error))?;
         // Its first pages will be written by the appending thread (R10); it works without, too.
-        let _populated = memory.populate(0, POPULATE_STEP_BYTES.min(bytes));
+        let _populated = memory.populate(0, window::STEP_BYTES.min(bytes));
         // ORDER: META names the segment before its first append (R16), so that its loss is noticed.
         let mut next = Meta { highest_segment: header.number, newest_segment: header.number, ..*meta };
         if !is_planted(Bug::SpareNotNamed) {
@@ -246,7 +256,7 @@ impl Tail {
         if !self.place().vfs.is_durable() {
             self.drop_oldest();
         }
-        self.keeper.want_spare();
+        self.keeper.want_spare(self.options.sync_interval);
     }
 
     /// In memory only: whole segments go from the front beyond the cap; one being read stays until its reader is done.

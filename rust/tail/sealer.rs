@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::Tail;
+use super::{Tail, wait_for_end};
 use crate::{
     error::{Error, Result},
     format::meta::Mark,
@@ -72,9 +72,7 @@ impl Sealing {
             state.thread.take()
         };
         self.changed.notify_all();
-        if let Some(thread) = thread.filter(|sealer| sealer.thread().id() != threads::current().id()) {
-            let _what_it_left_stays_raw = thread.join();
-        }
+        wait_for_end(thread);
     }
 
     /// Waits for a full segment, and `patience` beforehand; false once it is to stop.
@@ -176,6 +174,7 @@ impl Tail {
     /// What keeps it from being sealed; it stays raw.
     pub(super) fn seal_oldest(&self) -> Result<bool> {
         let Some(compression) = self.options.sealing else { return Ok(false) };
+        self.refuse_if_displaced()?;
         if self.index_again()? {
             return Ok(true);
         }

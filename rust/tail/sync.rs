@@ -4,21 +4,28 @@
 //! synced whole first. Before each sync the older watermark page takes the result of the last completed one (R16), so that
 //! a watermark never claims more than a sync that had returned. A sync that fails poisons the log (R14).
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, TryLockError},
+    time::Duration,
+};
 
-use super::{CommittedPosition, Tail, as_ns};
+use super::{CommittedPosition, Tail, as_ns, crowd::Crowd};
 use crate::{
-    config::Keeper,
     error::{Error, Result},
     format::segment::{Watermark, watermark_offset},
     planted::{Bug, is_planted},
     segment::{CUT_OFF, Segment},
     threads::{
-        Condvar, Instant, Mutex, MutexGuard, PoisonError,
+        Instant, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     vfs::File,
 };
+
+/// Why a log is poisoned whose segment somebody removed.
+const REMOVED: &str = "the file was removed while the log was being written";
 
 /// A segment that has something to sync, or will.
 pub(super) struct Target {
@@ -45,9 +52,18 @@ impl Target {
 }
 
 /// What has been synced so far; its lock is the turn to sync.
-struct Turn {
+pub(super) struct Turn {
     completed: CommittedPosition,
     stored: Option<CommittedPosition>,
+    /// Time that the last sync took.
+    took: Duration,
+}
+
+impl Turn {
+    /// Positions of one log come one behind the other, but an event's is not told from that of a roll or a new text before it.
+    fn has_completed(&self, wanted: CommittedPosition) -> bool {
+        self.completed == wanted || self.completed.next_seq > wanted.next_seq
+    }
 }
 
 pub(super) struct Durable {
@@ -56,20 +72,18 @@ pub(super) struct Durable {
     unsynced: Mutex<VecDeque<Arc<Target>>>,
     /// Position behind the newest durable event.
     next_seq: AtomicU64,
-    /// Taken to wait and to wake, so that no wake is lost.
-    waiting: Mutex<()>,
-    woken: Condvar,
+    /// Who waits for that to grow, for poison, for a close, or for the turn.
+    pub crowd: Crowd,
 }
 
 impl Durable {
     /// Everything up to `position` is durable: opening has seen to it.
     pub fn new(active: Arc<Target>, position: CommittedPosition) -> Self {
         Self {
-            turn: Mutex::new(Turn { completed: position, stored: None }),
+            turn: Mutex::new(Turn { completed: position, stored: None, took: Duration::ZERO }),
             unsynced: Mutex::new(VecDeque::from([active])),
             next_seq: AtomicU64::new(position.next_seq),
-            waiting: Mutex::default(),
-            woken: Condvar::new(),
+            crowd: Crowd::default(),
         }
     }
 
@@ -95,21 +109,6 @@ impl Durable {
     pub fn has_full_segment(&self) -> bool {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).len() > 1
     }
-
-    fn publish(&self, next_seq: u64) {
-        self.next_seq.store(next_seq, Ordering::Release);
-        self.wake_all();
-    }
-
-    pub fn wake_all(&self) {
-        if is_planted(Bug::WaiterNotWoken) {
-            return;
-        }
-        if !is_planted(Bug::LostWake) {
-            drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        self.woken.notify_all();
-    }
 }
 
 impl Tail {
@@ -133,50 +132,6 @@ impl Tail {
         Ok(self.durable_seq())
     }
 
-    /// Waits until `seq` is durable; false when `timeout` ran out first.
-    ///
-    /// # Errors
-    /// [`Error::Poisoned`]; [`Error::Closed`] if it was closed without.
-    pub fn wait_durable(&self, seq: u64, timeout: Option<Duration>) -> Result<bool> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.keeper.want_sync();
-        if self.options.keeper == Keeper::Manual && self.is_short_of(seq) {
-            self.sync_now()?;
-        }
-        let mut waiting = self.durable.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if !self.is_short_of(seq) {
-                return Ok(true);
-            }
-            self.refuse_if_poisoned()?;
-            if self.is_closed() {
-                drop(waiting);
-                return self.wait_for_close(seq);
-            }
-            // A bound even where none was asked for: a lost keeper is noticed, not waited for.
-            let patience =
-                deadline.map_or(Duration::from_secs(1), |end| end.saturating_duration_since(Instant::now()));
-            if patience.is_zero() {
-                return Ok(false);
-            }
-            let woken = self.durable.woken.wait_timeout(waiting, patience.min(Duration::from_secs(1)));
-            let (guard, end) = woken.unwrap_or_else(PoisonError::into_inner);
-            waiting = guard;
-            if end.timed_out() {
-                // What was appended since the first wish may be in a mode that never syncs.
-                self.keeper.want_sync();
-            }
-        }
-    }
-
-    /// A close makes all that is committed durable: who waits for a part of it gets that, not an error.
-    fn wait_for_close(&self, seq: u64) -> Result<bool> {
-        if seq >= self.committed().next_seq {
-            return Err(self.closed());
-        }
-        self.sync_through(seq).map(|()| true)
-    }
-
     /// Makes everything committed so far durable, and says where that ends.
     ///
     /// # Errors
@@ -186,39 +141,58 @@ impl Tail {
         self.sync_now()
     }
 
-    fn is_short_of(&self, seq: u64) -> bool {
-        self.durable_seq().is_none_or(|durable| durable < seq)
-    }
-
-    /// Makes `seq` durable, which a sync that was waited for may have done already.
+    /// Makes `seq` durable, at once, which a sync that was waited for may have done already.
     pub(super) fn sync_through(&self, seq: u64) -> Result<()> {
         if self.is_abandoned() {
             return Err(self.closed());
         }
-        let turn = self.turn();
+        self.in_turn(self.turn(), |turn| self.sync_through_in(turn, seq))
+    }
+
+    /// As [`Tail::sync_through`], for a group, which is gathered first.
+    pub(super) fn sync_group_in(&self, turn: MutexGuard<'_, Turn>, seq: u64) -> Result<()> {
+        self.in_turn(turn, |turn| {
+            if turn.completed.next_seq <= seq {
+                self.durable.crowd.gather(turn.took);
+            }
+            self.sync_through_in(turn, seq)
+        })
+    }
+
+    fn sync_through_in(&self, turn: &mut Turn, seq: u64) -> Result<()> {
         if turn.completed.next_seq > seq { Ok(()) } else { self.sync_in(turn).map(|_durable| ()) }
     }
 
-    /// One sync; returns the position it made durable.
+    /// Makes durable what is committed now; returns a position up to which everything is.
     pub(super) fn sync_now(&self) -> Result<CommittedPosition> {
-        self.sync_in(self.turn())
+        self.sync_until(self.committed())
     }
 
-    fn sync_in(&self, mut turn: MutexGuard<'_, Turn>) -> Result<CommittedPosition> {
+    /// Makes durable what lies before `wanted`, which a sync that was waited for may have done already.
+    pub(super) fn sync_until(&self, wanted: CommittedPosition) -> Result<CommittedPosition> {
+        self.in_turn(self.turn(), |turn| {
+            self.refuse_if_poisoned()?;
+            if turn.has_completed(wanted) { Ok(turn.completed) } else { self.sync_in(turn) }
+        })
+    }
+
+    fn sync_in(&self, turn: &mut Turn) -> Result<CommittedPosition> {
         self.refuse_if_poisoned()?;
         let sampled = self.committed();
         if turn.completed == sampled {
             return Ok(sampled);
         }
+        let start = Instant::now();
         if is_planted(Bug::AckBeforeSync) {
-            self.durable.publish(sampled.next_seq);
+            self.durable.next_seq.store(sampled.next_seq, Ordering::Release);
+            self.durable.crowd.wake_all();
         }
         if is_planted(Bug::WatermarkBeforeSync) {
             turn.completed = sampled;
         }
         while let Some(target) = self.durable.oldest() {
             if target.number == sampled.segment {
-                self.store_completed(&mut turn, &target)?;
+                self.store_completed(turn, &target)?;
             }
             if target.number == sampled.segment || !is_planted(Bug::RollWithoutSync) {
                 self.sync_target(&target)?;
@@ -230,24 +204,27 @@ impl Tail {
         }
         let sampled = if is_planted(Bug::ResampledPosition) { self.committed() } else { sampled };
         turn.completed = sampled;
-        self.durable.publish(sampled.next_seq);
+        turn.took = start.elapsed();
+        self.durable.next_seq.store(sampled.next_seq, Ordering::Release);
+        self.durable.crowd.expect_back();
         Ok(sampled)
     }
 
     /// Stores the watermark of the last sync and makes it durable: at close, and when nothing else happens.
     pub(super) fn store_watermark(&self) -> Result<()> {
-        let mut turn = self.turn();
-        self.refuse_if_poisoned()?;
-        if turn.stored == Some(turn.completed) {
-            return Ok(());
-        }
-        match self.durable.oldest() {
-            Some(target) if target.number == turn.completed.segment => {
-                self.store_completed(&mut turn, &target)?;
-                self.sync_target(&target)
+        self.in_turn(self.turn(), |turn| {
+            self.refuse_if_poisoned()?;
+            if turn.stored == Some(turn.completed) {
+                return Ok(());
             }
-            _ => Ok(()),
-        }
+            match self.durable.oldest() {
+                Some(target) if target.number == turn.completed.segment => {
+                    self.store_completed(turn, &target)?;
+                    self.sync_target(&target)
+                }
+                _ => Ok(()),
+            }
+        })
     }
 
     /// ORDER: what is stored here was durable before this call; the sync that follows makes the watermark so too.
@@ -277,11 +254,13 @@ impl Tail {
 
     fn sync_target(&self, target: &Target) -> Result<()> {
         let start = Instant::now();
-        // What was cut off is synced with success: there is nothing left to write.
-        let whole = target.file.sync_data().and_then(|()| Ok(target.file.bytes()? >= target.bytes));
-        match whole {
-            Ok(true) => {}
-            Ok(false) => return Err(self.poison(format!("{}: {CUT_OFF}", target.path.display()))),
+        // What was cut off or removed is synced with success: there is nothing left to write, or nowhere to find it.
+        match target.file.sync_data().and_then(|()| target.file.size_and_name()) {
+            Ok((bytes, _)) if bytes < target.bytes => {
+                return Err(self.poison(format!("{}: {CUT_OFF}", target.path.display())));
+            }
+            Ok((_, false)) => return Err(self.poison(format!("{}: {REMOVED}", target.path.display()))),
+            Ok((_, true)) => {}
             Err(error) => {
                 return Err(self.poison(format!("syncing {} failed: {error}", target.path.display())));
             }
@@ -293,21 +272,44 @@ impl Tail {
         Ok(())
     }
 
+    /// The turn, if nobody has it.
+    pub(super) fn free_turn(&self) -> Option<MutexGuard<'_, Turn>> {
+        match self.durable.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Does `work`, gives the turn back and wakes everybody: for what it made durable, or for the turn.
+    fn in_turn<T>(&self, mut turn: MutexGuard<'_, Turn>, work: impl FnOnce(&mut Turn) -> T) -> T {
+        let done = work(&mut turn);
+        if is_planted(Bug::TurnUnheard) {
+            self.durable.crowd.wake_all();
+            return done;
+        }
+        // ORDER: the turn is free again before anybody wakes who may want it.
+        drop(turn);
+        self.durable.crowd.wake_all();
+        done
+    }
+
+    /// The turn, for whoever does not gather others.
     fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.durable.crowd.hurry();
         // A panic while syncing leaves `completed` behind what is durable, never ahead.
         self.durable.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse_if_poisoned(&self) -> Result<()> {
+    pub(super) fn refuse_if_poisoned(&self) -> Result<()> {
         match self.poisoned() {
             Some(reason) => Err(Error::Poisoned { reason: reason.to_owned(), committed: None }),
             None => Ok(()),
         }
     }
 
-    /// Whether everything committed is durable and the watermark says so.
-    pub(super) fn is_settled(&self) -> (bool, bool) {
-        let turn = self.turn();
-        (turn.completed == self.committed(), turn.stored == Some(turn.completed))
+    /// Whether everything before `wanted` is durable, and whether the watermark says what is.
+    pub(super) fn is_settled(&self, wanted: CommittedPosition) -> (bool, bool) {
+        self.in_turn(self.turn(), |turn| (turn.has_completed(wanted), turn.stored == Some(turn.completed)))
     }
 }

@@ -18,11 +18,13 @@ pub mod scheduled;
 mod virtual_time;
 #[cfg(feature = "simulation")]
 pub mod watched;
+mod words;
 
 pub use std::sync::{PoisonError, TryLockError};
 
 pub use cells::{Bare, Cells};
 pub use naps::Naps;
+pub use words::Words;
 
 /// What a mapping's memory goes through unless it is told otherwise.
 #[cfg(not(any(feature = "loom", feature = "simulation")))]

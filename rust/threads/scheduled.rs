@@ -1,13 +1,14 @@
 //! std's threads and timed waits inside a shuttle schedule, where they differ from shuttle's own.
 //!
 //! A thread that panics ends alone, as under std. A timed wait runs out only where a model lets time pass
-//! ([`let_time_pass`]): without, a schedule in which somebody counts on a time-out ends in a deadlock, which shuttle reports.
+//! ([`let_time_pass`]), or where it is so short that it is meant to: without, a schedule in which somebody counts on a time-out
+//! ends in a deadlock, which shuttle reports.
 
 use std::{
     cell::Cell,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, LockResult, PoisonError},
+    sync::{Arc, LockResult, PoisonError, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
@@ -17,6 +18,9 @@ use shuttle::{
 };
 
 use super::virtual_time::{Instant, sleep};
+
+/// A wait of so long at most is meant to run out. All others are bounds of what is to come sooner.
+const MEANT_TO_RUN_OUT: Duration = Duration::from_millis(1);
 
 std::thread_local! {
     static TIME_PASSES: Cell<bool> = const { Cell::new(false) };
@@ -70,6 +74,26 @@ impl WaitTimeoutResult {
 #[derive(Debug, Default)]
 pub struct Condvar(Arc<shuttle::sync::Condvar>);
 
+/// The end of one timed wait.
+#[derive(Debug, Default)]
+struct End {
+    is_over: AtomicBool,
+    is_awaited_no_more: AtomicBool,
+}
+
+impl End {
+    /// Its wakes may reach other waiters too: some for nothing, which std allows at any time.
+    fn bring(&self, timeout: Duration, condvar: &shuttle::sync::Condvar) {
+        sleep(timeout);
+        self.is_over.store(true, SeqCst);
+        // Once is not enough: whose end it is may not have begun to wait.
+        while !self.is_awaited_no_more.load(SeqCst) {
+            condvar.notify_all();
+            shuttle::thread::yield_now();
+        }
+    }
+}
+
 type Waited<'a, T> = LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)>;
 
 impl Condvar {
@@ -84,22 +108,18 @@ impl Condvar {
     /// # Errors
     /// Where a holder of the lock panicked.
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> Waited<'a, T> {
-        let end = TIME_PASSES.get().then(|| Instant::now().checked_add(timeout)).flatten();
-        let is_over = Arc::new(AtomicBool::new(false));
-        if end.is_some() {
-            let (condvar, is_over) = (Arc::clone(&self.0), Arc::clone(&is_over));
-            // Its wake may reach another waiter too: one for nothing, which std allows at any time.
-            shuttle::thread::spawn(move || {
-                sleep(timeout);
-                is_over.store(true, std::sync::atomic::Ordering::SeqCst);
-                condvar.notify_all();
-            });
+        let does_end = timeout <= MEANT_TO_RUN_OUT || TIME_PASSES.get();
+        let end = Arc::new(End::default());
+        if does_end && Instant::now().checked_add(timeout).is_some() {
+            let (condvar, end) = (Arc::clone(&self.0), Arc::clone(&end));
+            shuttle::thread::spawn(move || end.bring(timeout, &condvar));
         }
-        let result =
-            |is_over: &AtomicBool| WaitTimeoutResult(is_over.load(std::sync::atomic::Ordering::SeqCst));
-        match self.0.wait(guard) {
-            Ok(guard) => Ok((guard, result(&is_over))),
-            Err(broken) => Err(PoisonError::new((broken.into_inner(), result(&is_over)))),
+        let waited = self.0.wait(guard);
+        end.is_awaited_no_more.store(true, SeqCst);
+        let result = WaitTimeoutResult(end.is_over.load(SeqCst));
+        match waited {
+            Ok(guard) => Ok((guard, result)),
+            Err(broken) => Err(PoisonError::new((broken.into_inner(), result))),
         }
     }
 

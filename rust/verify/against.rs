@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Severity};
 use crate::{
     error::Error,
-    evidence::{Run, TreeHead, leaf},
-    format::{IdView, RecordView},
+    evidence::{Hash, Run, TreeHead},
+    format::IdView,
     place::Place,
 };
 
@@ -91,10 +91,13 @@ impl Against {
         self.run.is_some() && !self.ahead.is_empty()
     }
 
-    /// Takes in the next event, whose record lies at `offset` of `path`.
-    pub fn take(&mut self, path: &Path, offset: u64, record: &[u8], view: &RecordView<'_>) {
-        let spot = || Spot { seq: view.seq(), path: path.to_owned(), offset };
-        if self.run.as_ref().is_some_and(|run| run.end() != view.seq()) {
+    /// Takes in the leaf of the next event, whose record lies at `offset` of `path`.
+    pub fn take(&mut self, path: &Path, offset: u64, seq: u64, leaf: Hash) {
+        if !self.wants_more() {
+            return;
+        }
+        let spot = || Spot { seq, path: path.to_owned(), offset };
+        if self.run.as_ref().is_some_and(|run| run.end() != seq) {
             self.gap = Some(Spot { seq: self.size(), ..spot() });
             self.run = None;
         }
@@ -103,7 +106,7 @@ impl Against {
         }
         self.compare(spot);
         if let Some(run) = &mut self.run {
-            run.push_leaf(leaf(record, view));
+            run.push_leaf(leaf);
         }
     }
 

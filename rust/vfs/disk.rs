@@ -7,7 +7,7 @@ use std::{
     io,
     os::{
         fd::AsFd,
-        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,15 +16,22 @@ use std::{
 };
 
 use rustix::{
-    fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, flock, statfs},
+    fs::{
+        Advice, AtFlags, FallocateFlags, FlockOperation, StatxFlags, fadvise, fallocate, flock, statfs, statx,
+    },
     io::Errno,
 };
 
-use super::{File, Filesystem, Lock, Vfs};
+use super::{
+    File, Filesystem, Identity, Join, Lock, Vfs,
+    shared_page::{SharedPage, boot_id},
+};
 use crate::map::Memory;
 
 /// How often, a millisecond apart, a holder that has left no word yet is given another moment.
 const HOLDER_ATTEMPTS: u32 = 20;
+/// What a holder writes; whatever else is in the file is not its word.
+const HOLDER_BYTES: usize = 256;
 /// `O_NONBLOCK` of Linux' asm-generic/fcntl.h, which x86-64 and aarch64 share.
 const NONBLOCK: i32 = 0o4000;
 
@@ -79,17 +86,30 @@ impl Vfs for Disk {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                return Ok(Err(word_of_holder(path)));
+                return Ok(Err(word_of_holder(&file)));
             }
             Err(error) => return Err(error.into()),
         }
         // A fixed width overwrites the previous holder in place: a full disk has room for that.
         file.write_all_at(format!("{holder:<255}\n").as_bytes(), 0)?;
-        Ok(Ok(Box::new(DiskLock { _file: file, path: path.to_owned() })))
+        Ok(Ok(Box::new(DiskLock { file, path: path.to_owned() })))
     }
 
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
         Ok(judge(statfs(path)?.f_type))
+    }
+
+    fn identity(&self, path: &Path) -> Option<Identity> {
+        let found = fs::metadata(path).ok()?;
+        Some(Identity { boot_id: boot_id()?, device: found.dev(), inode: found.ino() })
+    }
+
+    fn shared_page(&self, name: &str, bytes: usize, join: Join) -> Option<SharedPage> {
+        let page = match join {
+            Join::Make => SharedPage::make(name, bytes),
+            Join::Find => SharedPage::join(name, bytes),
+        };
+        page.ok()
     }
 
     fn is_durable(&self) -> bool {
@@ -98,16 +118,16 @@ impl Vfs for Disk {
 }
 
 /// What the holder of a lock left in its file: it takes the lock first and writes then, so an empty file is read again.
-fn word_of_holder(path: &Path) -> String {
-    let mut word = String::new();
+fn word_of_holder(file: &fs::File) -> String {
+    let mut word = [0; HOLDER_BYTES];
     for _ in 0..HOLDER_ATTEMPTS {
-        word = fs::read_to_string(path).unwrap_or_default();
-        if !word.is_empty() {
-            break;
+        match file.read_at(&mut word, 0) {
+            Ok(0) => thread::sleep(Duration::from_millis(1)),
+            Ok(count) => return String::from_utf8_lossy(word.get(..count).unwrap_or_default()).into_owned(),
+            Err(_) => break,
         }
-        thread::sleep(Duration::from_millis(1));
     }
-    word
+    String::new()
 }
 
 /// Magic numbers of linux/magic.h and, for ZFS, of its Linux port.
@@ -129,7 +149,7 @@ fn judge(magic: i64) -> Filesystem {
 
 struct DiskLock {
     // Closing the descriptor releases the lock; a forked child must close it too (R22).
-    _file: fs::File,
+    file: fs::File,
     path: PathBuf,
 }
 
@@ -137,13 +157,24 @@ impl Lock for DiskLock {
     fn path(&self) -> PathBuf {
         self.path.clone()
     }
+
+    fn is_displaced(&self) -> io::Result<bool> {
+        // Open here, its number is given to no other file.
+        let (mine, there) = (self.file.metadata()?, fs::metadata(&self.path));
+        match there {
+            Ok(there) => Ok((mine.dev(), mine.ino()) != (there.dev(), there.ino())),
+            // Moved away or removed: there is nothing to be mistaken for.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 struct DiskFile(fs::File);
 
 impl File for DiskFile {
     fn bytes(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.size_and_name()?.0)
     }
 
     fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
@@ -169,6 +200,19 @@ impl File for DiskFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.0.sync_all()
+    }
+
+    /// Asks for no times: who has been told of a file's makes the next write note its own exactly, a transaction of the file
+    /// system's (Linux 6.13 and later; 45 µs a look, on ext4).
+    fn size_and_name(&self) -> io::Result<(u64, bool)> {
+        match statx(&self.0, "", AtFlags::EMPTY_PATH, StatxFlags::SIZE | StatxFlags::NLINK) {
+            Ok(found) => Ok((found.stx_size, found.stx_nlink > 0)),
+            // An old kernel's answer, and that of some containers.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                self.0.metadata().map(|found| (found.len(), found.nlink() > 0))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn forget_cached(&self) -> io::Result<()> {

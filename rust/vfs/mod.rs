@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod memory;
+mod shared_page;
 #[cfg(feature = "simulation")]
 pub mod simulated;
 
@@ -14,7 +15,29 @@ use std::{
     sync::Arc,
 };
 
+pub use shared_page::SharedPage;
+
 use crate::map::Memory;
+
+/// Who asks for a shared page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Makes it where there is none.
+    Make,
+    /// Takes it where there is one.
+    Find,
+}
+
+/// A file of a host, within one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The boot.
+    pub boot_id: u128,
+    /// Its device.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+}
 
 /// Whether the promises can be kept on a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +97,14 @@ pub trait Vfs: Send + Sync {
     /// # Errors
     /// Of the system.
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem>;
+    /// What tells a file from every other one of this host; `None` where it has no meaning to other processes.
+    fn identity(&self, _path: &Path) -> Option<Identity> {
+        None
+    }
+    /// The page of this name that processes share; `None` where there is none, for whatever reason: it is a convenience.
+    fn shared_page(&self, _name: &str, _bytes: usize, _join: Join) -> Option<SharedPage> {
+        None
+    }
     /// The directory on disk, if there is one: false means that nothing outlives the process and syncs mean nothing.
     fn is_durable(&self) -> bool;
 }
@@ -110,6 +141,14 @@ pub trait File: Send + Sync {
     /// # Errors
     /// As [`File::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
+    /// Size in bytes, and whether the file still has a name: one that was removed while it is open takes writes and syncs, and is
+    /// gone. Asked after each sync.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn size_and_name(&self) -> io::Result<(u64, bool)> {
+        Ok((self.bytes()?, true))
+    }
     /// Lets go of what the cache holds of a file that was synced, so that the next reading is the disk's.
     ///
     /// # Errors
@@ -126,4 +165,11 @@ pub trait File: Send + Sync {
 pub trait Lock: Send + Sync {
     /// Where it lies, for messages.
     fn path(&self) -> PathBuf;
+    /// Whether another file stands in its place, which then is another log's, or has another writer.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn is_displaced(&self) -> io::Result<bool> {
+        Ok(false)
+    }
 }

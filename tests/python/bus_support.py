@@ -45,6 +45,11 @@ async def until(condition) -> None:
         await asyncio.sleep(0.001)
 
 
+async def turning(bus) -> None:
+    """Until the loop of the bus has begun to deliver: before that nothing is inline."""
+    await until(lambda: bus._delivery.frontier.thread is not None)
+
+
 async def publish(bus, *numbers, **keywords) -> None:
     """Publish each number as the data of an alert."""
     for n in numbers:

@@ -1,6 +1,7 @@
 """Tests whose calls to the operating system fail: each body runs in a process of its own, under the shim of tests/shim.
 
-Owns the shim's building, the decorator :func:`with_faults`, and :class:`Faults`, which arms it. A test that is decorated
+Owns the shim's building, the decorator :func:`with_faults`, and :class:`Faults`, which arms it, or lets a process end before any of
+the calls by which files and names change, or has these written down. A test that is decorated
 takes ``faults``, and fixtures and parameters that are paths or that JSON can express; it asserts as any other test does.
 Run as ``python faults.py MODULE TEST ARGUMENTS``.
 """
@@ -13,9 +14,11 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,6 +94,10 @@ class Faults:
             call.encode(), str(path).encode(), ctypes.c_long(skip), ctypes.c_long(count), error
         )
 
+    def delay(self, call: str, path: str, milliseconds: int, *, count: int = 1) -> None:
+        """Let ``count`` syncs, ``fdatasync`` or ``fsync``, take so long, and then succeed."""
+        self.arm(call, path, count=count, error=-milliseconds)
+
     def disarm(self) -> None:
         self.arm("")
 
@@ -107,6 +114,37 @@ class Faults:
     def failed(self) -> int:
         """Calls that were made to fail since the last arming."""
         return self._shim.fault_failed()
+
+    def killed_at(self, change: int, path: Path, act: Callable[[], object]) -> bool:
+        """Do it in a process that is killed before that change to anything below ``path``; whether it came so far.
+
+        Changes are creations, writes, syncs, links, renames and removals; those by a mapping are not seen.
+        """
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                self._shim.fault_watch(str(path).encode(), ctypes.c_long(change), -1)
+                act()
+                status = 0
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in {0, -signal.SIGKILL}, f"it ended with {status}"
+        return status != 0
+
+    @contextmanager
+    def recorded(self, path: Path) -> Iterator[list[list[str]]]:
+        """The changes to anything below ``path`` in the body, once it is over: call, path, second path or ""."""
+        changes: list[list[str]] = []
+        with tempfile.TemporaryFile("w+") as record:
+            self._shim.fault_watch(str(path).encode(), ctypes.c_long(-1), record.fileno())
+            try:
+                yield changes
+            finally:
+                self._shim.fault_watch(b"", ctypes.c_long(-1), -1)
+            record.seek(0)
+            changes += [line.rstrip("\n").split("\t") for line in record]
 
     def refuse(self, call: str, error: int, *, argument: int = -1, bits: int = 0) -> None:
         """From now on the kernel itself refuses fallocate, flock, mmap or madvise in this process."""

@@ -9,22 +9,15 @@ that hangs for SECONDS dumps every thread's stack and ends with an error: faulth
 import asyncio
 import faulthandler
 import gc
-import os
 import sys
 import threading
 import time
 import weakref
-from importlib import util
 from itertools import count
 
-if core := os.environ.get("ARESBUS_CORE"):
-    spec = util.spec_from_file_location("aresbus._core", core)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    sys.modules["aresbus._core"] = module
-    spec.loader.exec_module(module)
+import planted_core  # noqa: F401 - before aresbus
 
+# isort: split
 import aresbus
 from aresbus import EnhancedEventBus
 

@@ -1,6 +1,10 @@
 """Logs of many small segments, whole or damaged in a given way, for the tests of losses, backups and salvage. Owns no test."""
 
+import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aresbus
@@ -9,6 +13,14 @@ SEGMENT_BYTES = 65_536
 PATIENCE_S = 60
 PAGE_BYTES = 4_096
 RECORDS_OFFSET = 3 * PAGE_BYTES
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder where syncs cost nothing, if there is such a place: a kill loses nothing of what the kernel holds."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def fill(folder: Path, count: int, *, sealed: bool = False, begin: int = 0, **options) -> list[str]:
@@ -36,6 +48,11 @@ def numbers(folder: Path, **query) -> list[int]:
     """What was appended and reads now."""
     with aresbus.open(folder, mode="r") as log:
         return [event.data["n"] for event in log.read(types="order_placed", **query)]
+
+
+def directory_offset(sealed: Path) -> int:
+    """Where the directory of a sealed segment stands in its file (docs/format.md, "Sealed header")."""
+    return int.from_bytes(sealed.read_bytes()[128:136], "little")
 
 
 def segments(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ that it lives at once; all say on stdout what the tests wait for, a line with on
 """
 
 import os
+import signal
 import sys
 
 import aresbus
@@ -33,6 +34,35 @@ def let_go(folder: str) -> None:
             say("passing", log.first_seq, n - 1)
             log.apply_retention(log.retention_plan(policy))
             say("passed", log.first_seq, n - 1)
+
+
+def live_and_close(folder: str) -> None:
+    """Drop a segment or two and append as much, three times, close, and wait to be killed."""
+    with aresbus.open(folder, segment_bytes=SEGMENT_BYTES, durability="none") as log:
+        n = 0 if log.last_seq is None else log.last_seq + 1
+        for _ in range(3):
+            # Enough stays for a closing index to be worth it.
+            policy = aresbus.RetentionPolicy(max_events=max(1_300, n - log.first_seq - 75))
+            say("passing", log.first_seq, n - 1)
+            log.apply_retention(log.retention_plan(policy))
+            say("passed", log.first_seq, n - 1)
+            for _ in range(max(90, 1_500 - n)):
+                log.append("tick", {"n": n, "pad": "x" * 800}, aggregate_id=aggregate_of(n))
+                n += 1
+        first = log.first_seq
+        say("closing", first, n - 1)
+    say("closed", first, n - 1)
+    signal.pause()
+
+
+def let_one_go(folder: str) -> None:
+    """Drop the oldest segment, and wait to be killed."""
+    with aresbus.open(folder, segment_bytes=SEGMENT_BYTES, durability="none") as log:
+        last = log.last_seq or 0
+        policy = aresbus.RetentionPolicy(max_events=last + 1 - log.first_seq - 75)
+        log.apply_retention(log.retention_plan(policy))
+        say("passed", log.first_seq, last)
+        signal.pause()
 
 
 def forget(folder: str) -> None:
@@ -66,7 +96,8 @@ def main() -> None:
         verb, folder = order.split(maxsplit=1)
         pid = os.fork()
         if pid == 0:
-            {"log": let_go, "memory": forget}[verb](folder.strip())
+            acts = {"log": let_go, "closing": live_and_close, "moving": let_one_go, "memory": forget}
+            acts[verb](folder.strip())
             os._exit(0)
         say("born", 0, pid)
         os.waitpid(pid, 0)

@@ -12,7 +12,17 @@ import pytest
 from aresbus import ConfigError, CorruptionError, _core, read_acts
 from aresbus.subscriptions import Rewound
 from bus_support import Seen, make_bus, publish, run
-from rescue_support import RECORDS_OFFSET, fill, flip, numbers, segments, snapshot_of, swap, wipe
+from rescue_support import (
+    RECORDS_OFFSET,
+    directory_offset,
+    fill,
+    flip,
+    numbers,
+    segments,
+    snapshot_of,
+    swap,
+    wipe,
+)
 
 CHILDREN = Path(__file__).with_name("backup_children.py")
 COUNT = 1_500
@@ -54,7 +64,7 @@ def damage_cut_off(folder: Path) -> None:
 
 def damage_directory(folder: Path) -> None:
     path = segments(folder)[2]
-    flip(path, path.stat().st_size - 40)
+    flip(path, directory_offset(path) + 40)
 
 
 def damage_block(folder: Path) -> None:

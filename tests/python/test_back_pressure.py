@@ -7,7 +7,7 @@ import pytest
 from aresbus import BusStateError
 from aresbus.subscriptions import Disconnected
 from aresbus.testing import settled
-from bus_support import Seen, make_bus, run, until
+from bus_support import make_bus, run, until
 
 
 class Gated:
@@ -66,17 +66,20 @@ def test_conflating_keeps_the_newest_of_each_key(tmp_path):
 @pytest.mark.parametrize("waits_already", [False, True])
 def test_a_key_that_cannot_be_hashed_conflates_nothing(tmp_path, waits_already):
     async def act():
-        seen = Seen()
         async with make_bus(tmp_path) as bus:
-            keys = ["a", []] if waits_already else [[]]
+            keys, slow = ["a", []] if waits_already else [[]], Gated()
             bus.subscribe(
-                "risk_alert", seen, back_pressure="conflate", key=lambda event: keys[event.data % len(keys)]
+                "risk_alert", slow, back_pressure="conflate", key=lambda event: keys[event.data % len(keys)]
             )
-            for n in range(4):
+            await bus.publish("risk_alert", 0)
+            await until(lambda: described(bus)["lag"] == 1)
+            await asyncio.sleep(0.01)
+            for n in range(1, 5):
                 await bus.publish("risk_alert", n)
+            slow.gate.set()
             await settled(bus)
             assert bus.is_running
-        assert seen == ([1, 2, 3] if waits_already else [0, 1, 2, 3])
+            assert slow.seen == ([0, 1, 3, 4] if waits_already else [0, 1, 2, 3, 4])
 
     run(act())
 
@@ -129,10 +132,10 @@ def test_a_disconnected_durable_subscription_goes_on_where_it_was(tmp_path):
             )
             await until(lambda: told)  # history is read without a bound
             await bus.publish("risk_alert", 0)
-            await asyncio.sleep(0.01)
+            await until(lambda: mine.current is not None)
             for n in range(1, 10):
                 await bus.publish("risk_alert", n)
-            await until(lambda: not mine.is_active)
+            await until(lambda: not mine.is_active and bus._delivery.frontier.dispatched == 10)
             slow.gate.set()
             await until(lambda: mine.busy_since is None and mine.memory is None)
             bus.log.sync()

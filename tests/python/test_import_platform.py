@@ -6,9 +6,9 @@ import sys
 import pytest
 
 PROGRAM = """
-import platform, sys
+import os, sys, types
 sys.platform = {system!r}
-platform.machine = lambda: {machine!r}
+os.uname = lambda: types.SimpleNamespace(machine={machine!r})
 sys.modules["aresbus._core"] = None  # a foreign platform has no such file
 import aresbus
 """
@@ -34,5 +34,7 @@ def test_an_unsupported_platform_says_which_are_supported(system, machine):
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_a_supported_platform_is_imported(machine):
-    program = f"import platform; platform.machine = lambda: {machine!r}; import aresbus"
+    program = (
+        f"import os, types; os.uname = lambda: types.SimpleNamespace(machine={machine!r}); import aresbus"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

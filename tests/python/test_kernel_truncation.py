@@ -58,6 +58,31 @@ def test_a_reader_that_waits_raises_too(log, cut_to):
     assert status == 0
 
 
+@pytest.mark.parametrize("cut_to", [0, 16 * 1024])
+@pytest.mark.parametrize(
+    "act", ["read_backward", "read_aggregate", "read_the_last", "head", "prove", "rebuild", "run_bus"]
+)
+def test_every_way_of_reading_raises_and_lives(log, act, cut_to):
+    outcome, *_, noise, status = told(act, log, cut_to=cut_to)
+    assert outcome.startswith("CorruptionError [AB0006]"), (outcome, noise)
+    assert status == 0
+
+
+@pytest.mark.parametrize("cut_to", [0, 16 * 1024])
+@pytest.mark.parametrize("act", ["know", "wait", "catch_up"])
+def test_what_needs_no_reading_is_an_answer_or_the_error(log, act, cut_to):
+    outcome, *_, noise, status = told(act, log, cut_to=cut_to)
+    assert outcome.startswith(("fine", "CorruptionError [AB0006]")), (outcome, noise)
+    assert status == 0
+
+
+@pytest.mark.parametrize("cut_to", [0, 16 * 1024])
+def test_verify_finds_it(log, cut_to):
+    outcome, *_, noise, status = told("verify", log, cut_to=cut_to)
+    assert outcome == "fine True" or outcome.startswith("CorruptionError"), (outcome, noise)
+    assert status == 0
+
+
 def test_a_reader_that_is_left_alone_knows_nothing_of_it(log):
     assert told("read", log, cut_to=None)[0] == f"fine {COUNT - 1}"
 

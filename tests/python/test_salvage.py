@@ -1,5 +1,6 @@
 """What still reads of a damaged log is copied out, from behind damage too, and the rest is named exactly."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,17 @@ import aresbus
 import orjson
 import pytest
 from aresbus import ExportError, salvage
-from rescue_support import RECORDS_OFFSET, fill, flip, numbers, segments, snapshot_of, swap, wipe
+from rescue_support import (
+    RECORDS_OFFSET,
+    directory_offset,
+    fill,
+    flip,
+    numbers,
+    segments,
+    snapshot_of,
+    swap,
+    wipe,
+)
 
 COUNT = 1_500
 
@@ -101,19 +112,26 @@ def test_of_a_sealed_segment_a_block_is_lost(whole, tmp_path):
 def test_of_a_sealed_segment_all_is_lost_without_its_header_or_directory(whole, tmp_path, what):
     folder = copied(whole, tmp_path, sealed=True)
     path = segments(folder)[2]
-    size = path.stat().st_size
     if what == "header":
         flip(path, 100)
     elif what == "directory":
-        flip(path, size - 30)
+        flip(path, directory_offset(path) + 30)
     elif what == "gone":
         path.unlink()
     else:
         with path.open("rb+") as file:
-            file.truncate(size - 10)
+            file.truncate(directory_offset(path) + 10)
     report = salvage(folder, tmp_path / "out.jsonl")
     assert sorted([*seqs(tmp_path / "out.jsonl"), *missing(report)]) == list(range(COUNT))
     assert 0 < len(missing(report)) < 400
+
+
+def test_without_the_tree_behind_its_directory_no_event_of_a_sealed_segment_is_lost(whole, tmp_path):
+    folder = copied(whole, tmp_path, sealed=True)
+    for path, change in zip(segments(folder)[1:3], (flip, os.truncate), strict=True):
+        change(path, path.stat().st_size - 10)
+    report = salvage(folder, tmp_path / "out.jsonl")
+    assert (seqs(tmp_path / "out.jsonl"), missing(report)) == (list(range(COUNT)), [])
 
 
 @pytest.mark.parametrize("what", ["header", "entry", "both pages", "swapped", "cut off", "meta", "meta gone"])

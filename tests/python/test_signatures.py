@@ -32,7 +32,12 @@ def stub_callables() -> dict[str, ast.FunctionDef]:
 
 
 def is_property(node: ast.FunctionDef) -> bool:
-    return any(isinstance(mark, ast.Name) and mark.id == "property" for mark in node.decorator_list)
+    """Whether it reads or sets one."""
+    return any(
+        (isinstance(mark, ast.Name) and mark.id == "property")
+        or (isinstance(mark, ast.Attribute) and mark.attr == "setter")
+        for mark in node.decorator_list
+    )
 
 
 def shape_of_stub(node: ast.FunctionDef) -> list[tuple[str, Any, Any]]:
@@ -48,10 +53,12 @@ def shape_of_stub(node: ast.FunctionDef) -> list[tuple[str, Any, Any]]:
         )
         for at, (arg, default) in enumerate(zip(positional, defaults, strict=True))
     ]
+    shape += [(spec.vararg.arg, kinds.VAR_POSITIONAL, value(None))] if spec.vararg else []
     shape += [
         (arg.arg, kinds.KEYWORD_ONLY, value(default))
         for arg, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
     ]
+    shape += [(spec.kwarg.arg, kinds.VAR_KEYWORD, value(None))] if spec.kwarg else []
     return shape
 
 

@@ -3,11 +3,10 @@
 import asyncio
 import re
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aresbus import ConfigError, EnhancedEventBus, Event, ManualClock, register_event_type
+from aresbus import BusStateError, ConfigError, EnhancedEventBus, Event, ManualClock, register_event_type
 from aresbus.subscriptions import CaughtUp, FellBehind, Halted, Position
 from aresbus.testing import settled
 from bus_support import Seen, make_bus, run, until
@@ -293,11 +292,11 @@ def test_wrong_terms_are_all_named_at_once():
         bus.subscribe("risk_alert", print, where=1)
 
 
-def test_a_verdict_that_another_thread_is_giving_as_the_callback_returns_counts(tmp_path):
+def test_a_verdict_of_another_thread_counts_or_is_refused(tmp_path):
     asked, may_answer = threading.Event(), threading.Event()
 
     class Hesitant(Event):
-        """Asked for its position while the verdict is being given, it answers once its time seems to be up."""
+        """Asked for its position while the verdict is being given, it answers once the callback has returned."""
 
         @property
         def seq(self):
@@ -307,25 +306,26 @@ def test_a_verdict_that_another_thread_is_giving_as_the_callback_returns_counts(
 
     async def act():
         async with make_bus(tmp_path) as bus:
+            refused = []
+
+            def give():
+                try:
+                    mine.nack(Hesitant("risk_alert", 0), "skip")
+                except BusStateError as error:
+                    refused.append(error)
 
             def take(event):
-                threads.append(threading.Thread(target=mine.nack, args=(Hesitant("risk_alert", 0), "skip")))
-                threads.append(threading.Thread(target=answer_at_the_end))
-                for thread in threads:
-                    thread.start()
+                threads.append(threading.Thread(target=give))
+                threads[0].start()
                 assert asked.wait(10)
-
-            def answer_at_the_end():
-                while not mine.is_judged:
-                    time.sleep(0)
-                may_answer.set()
 
             threads: list[threading.Thread] = []
             mine = bus.subscribe("risk_alert", take)
             await bus.publish("risk_alert", 0)
             await settled(bus)
-            for thread in threads:
-                thread.join()
-            assert (mine.skipped_count, mine.delivered_count) == (1, 0)
+            may_answer.set()
+            threads[0].join()
+            assert len(refused) == 1, "it came when the event was taken already"
+            assert (mine.skipped_count, mine.delivered_count) == (0, 1)
 
     run(act())

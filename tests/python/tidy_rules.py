@@ -20,6 +20,7 @@ RUST_LAYERS = (
     {"evidence"},
     {"map"},
     {"vfs"},
+    {"control"},
     {"segment", "place"},
     {"shelf"},
     {"tail"},
@@ -89,7 +90,7 @@ PYTHON_LAYERS = (
     {"subscribing"},
     {"bus", "replay"},
     {"figures", "prometheus", "otel", "endpoint"},
-    {"testing", "__init__"},
+    {"testing", "benchmark", "__init__"},
     {"cli", "__main__"},
 )
 UNSAFE_PLACES = ("rust/map.rs", "rust/map/truncation.rs", "rust/python/capi.rs")

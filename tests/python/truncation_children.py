@@ -4,6 +4,7 @@ Owns no check. Each says "ready" once it has the segment mapped, waits for a lin
 what it does next ends.
 """
 
+import asyncio
 import faulthandler
 import mmap
 import os
@@ -14,6 +15,9 @@ from tempfile import TemporaryFile
 
 import aresbus
 from aresbus import AresbusError
+
+HALF = 50
+"""Less than what a bus reads at once, so that it has to read on."""
 
 
 def say(text: object) -> None:
@@ -53,6 +57,90 @@ def catch_up(path: str) -> None:
     with aresbus.open(path, mode="r") as log:
         assert log.last_seq
         outcome(lambda: (log.last_seq, log.aggregate_version("a")))
+
+
+def asked(path: str, question: Callable[[aresbus.Log], object]) -> None:
+    """Ask a reader that stands in the middle of the segment."""
+    with aresbus.open(path, mode="r") as log:
+        events = log.read()
+        next(events)
+        assert log.last_seq
+        outcome(lambda: question(log))
+
+
+def read_backward(path: str) -> None:
+    """From the end, which is gone."""
+    asked(path, lambda log: sum(1 for _ in log.read(direction="backward")))
+
+
+def read_aggregate(path: str) -> None:
+    """Along the chain of one aggregate."""
+    asked(path, lambda log: sum(1 for _ in log.read(aggregate_id="a")))
+
+
+def read_the_last(path: str) -> None:
+    """One event by its position."""
+    asked(path, lambda log: next(log.read(after=log.last_seq - 1)).seq)  # type: ignore[operator]
+
+
+def head(path: str) -> None:
+    """The head over everything."""
+    asked(path, lambda log: log.head().tree_size)
+
+
+def prove(path: str) -> None:
+    """The proof of one event."""
+    asked(path, lambda log: log.prove(5).seq)
+
+
+def rebuild(path: str) -> None:
+    """A state."""
+    asked(path, lambda log: aresbus.rebuild(log, "a", aresbus.Reducers()).version)
+
+
+def verify(path: str) -> None:
+    """It finds it, which is what it is for."""
+    asked(path, lambda log: bool(log.verify()["findings"]))
+
+
+def know(path: str) -> None:
+    """What is known without reading: nothing of it may end the process."""
+    asked(
+        path, lambda log: (log.last_seq, log.aggregate_version("a"), log.durable_seq, log.stats()["last_seq"])
+    )
+
+
+def wait(path: str) -> None:
+    """For what never comes."""
+    asked(path, lambda log: log.wait(log.last_seq, 0.1))
+
+
+def run_bus(path: str) -> None:
+    """A bus that has delivered half and reads on."""
+
+    async def run() -> int:
+        bus = aresbus.EnhancedEventBus({"event_bus": {"storage_path": path}}, mode="r", strict=True)
+        seen: list[int | None] = []
+
+        def on_event(event: aresbus.Event) -> None:
+            seen.append(event.seq)
+            if len(seen) == HALF:
+                say("ready")
+                sys.stdin.readline()
+
+        bus.subscribe("*", on_event, after="start")
+        await bus.initialize()
+        try:
+            async with asyncio.timeout(20):
+                await bus.run()
+        finally:
+            await bus.stop()
+        return len(seen)
+
+    try:
+        say(f"fine {asyncio.run(run())}")
+    except AresbusError as error:
+        say(f"{type(error).__name__} {error}")
 
 
 def append(path: str) -> None:

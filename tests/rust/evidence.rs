@@ -13,6 +13,8 @@ mod against;
 mod expired;
 #[path = "evidence/heads.rs"]
 mod heads;
+#[path = "evidence/sealed.rs"]
+mod sealed;
 mod support;
 #[path = "evidence/tree.rs"]
 mod tree;

@@ -14,6 +14,8 @@
 mod allocation;
 #[path = "format/closing.rs"]
 mod closing;
+#[path = "format/control.rs"]
+mod control;
 #[path = "format/dictionary.rs"]
 mod dictionary;
 #[path = "format/document.rs"]

@@ -22,11 +22,12 @@ use std::{
 };
 
 use _core::config::Compression;
+use _core::format::control::{Hints, WriterState};
 use _core::format::sealed::block::Packer;
 use _core::format::{
     Codec, IdView, Identity, NewEvent, RecordPlan, dictionary_record, dictionary_record_bytes,
 };
-use decoders::{log, meta, records, sealed, segment_head, snapshot};
+use decoders::{control, log, meta, records, sealed, segment_head, snapshot};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
@@ -68,6 +69,11 @@ fn every_kept_input_still_passes_as_a_snapshot() {
 #[test]
 fn every_kept_input_still_passes_as_a_sealed_segment() {
     replay("sealed", sealed::run);
+}
+
+#[test]
+fn every_kept_input_still_passes_as_a_control_page() {
+    replay("control", control::run);
 }
 
 #[test]
@@ -135,6 +141,13 @@ fn make_seeds() {
             keep("sealed", &name, &[&[1, form.code()], &sizes, &stored]);
         }
     }
+    for (number, state) in
+        [WriterState::Open, WriterState::Closed, WriterState::Poisoned].into_iter().enumerate()
+    {
+        let hints = Hints { log_id: [7; 16], writer: 11, epoch: 3, state, segment: 5, next_seq: 1000 };
+        keep("control", &format!("state-{number}"), &[&hints.encode(), &[1, 0, 0, 0, 9, 0, 0, 0]]);
+    }
+    keep("control", "cut-off", &[b"AresCtrl"]);
     for base in 0..4 {
         keep("log", &format!("base-{base}"), &[&[0, base, 0b1111]]);
         keep("log", &format!("base-{base}-marked"), &[&[0b10, base, 0b1_1111]]);

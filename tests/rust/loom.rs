@@ -13,6 +13,8 @@
     reason = "a test that breaks off has failed, which is what it is for; it prints how much it explored"
 )]
 
+#[path = "loom/bell.rs"]
+mod bell;
 #[path = "loom/commit.rs"]
 mod commit;
 #[path = "loom/durability.rs"]

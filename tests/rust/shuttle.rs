@@ -17,6 +17,7 @@
 mod witness;
 
 use std::{
+    cell::Cell,
     path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -46,6 +47,34 @@ const PCT_DEPTH: usize = 3;
 const SLICE: Duration = Duration::from_millis(5);
 const NOON_NS: i64 = 1_723_204_800_000_000_000;
 const DAY_NS: i64 = 86_400_000_000_000;
+/// Turns of everybody else in which a keeper that works reaches the disk.
+const TURNS: usize = 200;
+
+std::thread_local! {
+    // The threads of a model all run on one thread of the machine.
+    static DISK_STEPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Each step of the disk is a chance for the others.
+fn step_of_the_disk() {
+    DISK_STEPS.set(DISK_STEPS.get() + 1);
+    thread::yield_now();
+}
+
+/// As [`step_of_the_disk`], of one that takes its time.
+fn slow_step_of_the_disk() {
+    DISK_STEPS.set(DISK_STEPS.get() + 1);
+    sleep(Duration::from_micros(10));
+}
+
+/// Lets the keeper end its first pass, after which it sleeps: else that pass, which has the most steps of all there are, comes
+/// across whatever a model does.
+fn let_the_keeper_rest() {
+    let mut before = None;
+    while before.replace(DISK_STEPS.get()) != Some(DISK_STEPS.get()) {
+        (0..TURNS).for_each(|_| thread::yield_now());
+    }
+}
 
 /// A log whose keeper runs, on a disk that knows what is durable.
 struct Stage {
@@ -56,7 +85,10 @@ struct Stage {
 
 impl Stage {
     fn new(durability: Durability) -> Arc<Self> {
-        let disk = Witness::new(thread::yield_now);
+        Self::on(Witness::new(step_of_the_disk), durability)
+    }
+
+    fn on(disk: Arc<Witness>, durability: Durability) -> Arc<Self> {
         let clock = Arc::new(ManualClock::new(NOON_NS));
         let options = Options { durability, segment_bytes: MIN_SEGMENT_BYTES, ..Options::default() };
         let location = Location::Elsewhere(disk.clone(), Path::new("/log"));
@@ -198,6 +230,61 @@ fn a_failed_sync_wakes_everybody_with_the_error() {
     });
 }
 
+/// The wish for a sync is all that wakes a keeper which has nothing to do.
+#[test]
+fn a_wish_alone_wakes_the_keeper() {
+    explore("a wish", || {
+        let stage = Stage::new(Durability::None);
+        let_the_keeper_rest();
+        let seq = stage.append(Durability::None).unwrap();
+        let waiters = [0, 1].map(|_| stage.spawn(move |stage| stage.log.wait_durable(seq, None)));
+        for waiter in waiters {
+            assert!(waiter.join().unwrap().unwrap());
+        }
+        stage.assert_durable(seq);
+        stage.log.close().unwrap();
+    });
+}
+
+/// In a group whoever comes first syncs, the others with it or after it, and nobody waits for a wake that went before.
+#[test]
+fn who_shares_a_sync_wakes() {
+    explore("a group", || {
+        let stage = Stage::new(Durability::Group);
+        let_the_keeper_rest();
+        let appenders = [0, 1, 2].map(|_| stage.spawn(|stage| stage.append(Durability::Group).unwrap()));
+        let mut seqs = appenders.map(|appender| appender.join().unwrap());
+        seqs.sort_unstable();
+        assert_eq!(seqs, [0, 1, 2]);
+        stage.log.close().unwrap();
+    });
+}
+
+/// Where a sync takes time the first of a group waits for those who shared the last one: also for who does not come back, and
+/// whoever cannot wait for that ends it.
+#[test]
+fn a_group_that_gathers_ends_durable() {
+    explore("a group that gathers", || {
+        let_time_pass(true);
+        let stage = Stage::on(Witness::new(slow_step_of_the_disk), Durability::Group);
+        let appenders = [1, 2, 3].map(|count| {
+            stage.spawn(move |stage| {
+                for _ in 0..count {
+                    stage.append(Durability::Group).unwrap();
+                }
+            })
+        });
+        let hasty = stage.spawn(|stage| stage.append(Durability::Always).unwrap());
+        for appender in appenders {
+            appender.join().unwrap();
+        }
+        assert!(hasty.join().unwrap() < 7);
+        stage.assert_durable(6);
+        stage.log.close().unwrap();
+        let_time_pass(false);
+    });
+}
+
 /// The error reaches a waiter though nobody closes or appends afterwards.
 #[test]
 fn poison_alone_wakes_a_waiter() {
@@ -253,9 +340,10 @@ fn a_keeper_that_dies_leaves_nobody_waiting() {
     explore("a dying keeper", || {
         let stage = Stage::new(Durability::Group);
         stage.disk.die_in_syncs.store(true, Ordering::SeqCst);
-        let appenders = [0, 1].map(|_| stage.spawn(|stage| stage.append(Durability::Group)));
-        for appender in appenders {
-            let outcome = appender.join().unwrap();
+        let waiters = [0, 1]
+            .map(|_| stage.spawn(|stage| stage.log.wait_durable(stage.append(Durability::None)?, None)));
+        for waiter in waiters {
+            let outcome = waiter.join().unwrap();
             assert!(matches!(outcome, Err(Error::Poisoned { .. })), "{outcome:?}");
         }
         stage.disk.die_in_syncs.store(false, Ordering::SeqCst);

@@ -24,6 +24,8 @@ mod found;
 mod life;
 #[path = "torture/model.rs"]
 mod model;
+#[path = "torture/rescue.rs"]
+mod rescue;
 #[path = "torture/retries.rs"]
 mod retries;
 #[path = "torture/steps.rs"]

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aresbus import _core
+from aresbus import _core, durable_files
 from aresbus.backups.checking import refuse_damage
 from aresbus.backups.manifest import MANIFEST, OBJECTS, Manifest, Member, load, object_path, store
 from aresbus.backups.parts import AFTER, BEFORE, EXPIRED, INDEX, SEALED, Found, files_in, inner_logs, subtrees
@@ -81,7 +81,7 @@ def _locked(source: Path, backup: Path) -> Iterator[None]:
         raise BackupError(f"{backup} lies inside the log", path=str(backup))
     if backup.exists() and (not backup.is_dir() or {one.name for one in backup.iterdir()} - OURS):
         raise BackupError(f"{backup} is there and no backup", path=str(backup))
-    backup.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable_files.make_folder(backup, 0o700)
     descriptor = os.open(backup / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -91,6 +91,7 @@ def _locked(source: Path, backup: Path) -> Iterator[None]:
         shutil.rmtree(backup / WORK, ignore_errors=True)
         for folder in (OBJECTS, WORK):
             (backup / folder).mkdir(mode=0o700, exist_ok=True)
+        durable_files.sync_folder(backup)
         yield
     finally:
         os.close(descriptor)

@@ -19,6 +19,7 @@ __all__ = ["MANIFEST", "OBJECTS", "Manifest", "Member", "load", "object_path", "
 MANIFEST = "MANIFEST.json"
 OBJECTS = "objects"
 FORMAT = 1
+MOST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def load(backup: str | os.PathLike[str]) -> Manifest:
     """The manifest of the backup in the folder. Raises BackupError without one, CorruptionError for a damaged one, OSError."""
     path = Path(backup) / MANIFEST
     try:
-        content = path.read_bytes()
+        content = durable_files.read_at_most(path, MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BackupError(
             f"{os.fspath(backup)} holds no whole backup: there is no {MANIFEST}", path=str(path)

@@ -42,7 +42,8 @@ def files_in(log_path: Path, folders: tuple[str, ...], inside: Path = Path()) ->
             continue
         for name in names:
             source = log_path / inside / folder / name
-            if name != LOCK and not name.endswith(UNFINISHED) and source.is_file():
+            is_ours = name.isascii() and name.isprintable() and name != LOCK
+            if is_ours and not name.endswith(UNFINISHED) and source.is_file():
                 found.append(Found((inside / folder / name).as_posix(), source, is_final=True))
     return found
 

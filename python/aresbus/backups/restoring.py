@@ -63,7 +63,7 @@ def restore(
     source, place = Path(backup), Path(target).resolve()
     manifest = load(source)
     _refuse_full(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    durable_files.make_folder(place.parent)
     aside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", suffix=".unfinished", dir=place.parent))
     try:
         with seen_as_log(source, manifest) as view:

@@ -1,11 +1,13 @@
 """How an error reads on a terminal: one line with what happened and what to do, or one JSON object.
 
-Owns those two forms. Knows no verb and no exit code. Invariant: never more than one line.
+Owns those two forms. Knows no verb and no exit code. Invariants: never more than one line, and nothing in it
+steers the terminal.
 """
 
 from typing import Any
 
 from aresbus.errors import AresbusError
+from aresbus.readable import printable
 
 __all__ = ["error_line", "error_object"]
 
@@ -43,4 +45,4 @@ def _named(error: Exception) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

@@ -1,4 +1,4 @@
-"""What the doctor asks the machine: file systems, locks, clock, limits of the process.
+"""What doctor and bench ask the machine: file systems, locks, clock, processor.
 
 Owns the questions and how Linux answers them. Judges nothing. Invariants: nothing is changed or taken, not even a lock
 for a moment, since a writer that starts just then must get it; what the machine does not tell is None.
@@ -10,11 +10,26 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ClockState", "LockState", "Mount", "clock_source", "clock_state", "lock_state", "mount_of"]
+from aresbus.durable_files import read_at_most
+
+__all__ = [
+    "ClockState",
+    "LockState",
+    "Mount",
+    "clock_source",
+    "clock_state",
+    "file_system",
+    "lock_state",
+    "mount_of",
+    "processor",
+]
 
 MOUNTS = Path("/proc/self/mountinfo")
+CPUS = Path("/proc/cpuinfo")
 LOCKS = Path("/proc/locks")
 CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+WORD_BYTES = 256
+"""What a writer leaves in its lock file."""
 TIME_ERROR = 5
 """adjtimex: the clock is not synchronised."""
 
@@ -65,11 +80,26 @@ def mount_of(path: Path) -> Mount | None:
     return best
 
 
+def file_system(path: Path) -> str:
+    """The kind of file system that ``path``, which exists, is on; "unknown" where the kernel does not tell."""
+    mount = mount_of(path)
+    return "unknown" if mount is None else mount.kind
+
+
+def processor() -> str:
+    """What the processor calls itself; "unknown" where the kernel does not tell."""
+    try:
+        lines = CPUS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
 def lock_state(lock: Path) -> LockState | None:
     """Whether somebody holds the lock file; None if it, or the kernel's list, cannot be read."""
     try:
         found = lock.stat()
-        word = lock.read_text(encoding="utf-8", errors="replace").strip()
+        word = read_at_most(lock, WORD_BYTES).decode("utf-8", "replace").strip()
         lines = LOCKS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None

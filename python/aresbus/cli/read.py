@@ -17,7 +17,7 @@ from aresbus._core import Event, Log
 from aresbus.log import open as open_log
 from aresbus.readable import printable, time_text
 
-__all__ = ["filters", "fitted", "json_line", "run", "text_line", "time_text"]
+__all__ = ["filters", "fitted", "followed", "json_line", "run", "text_line", "time_text", "writer"]
 
 GLIMPSE_BYTES = 16
 """Shown of an opaque payload."""
@@ -25,7 +25,7 @@ GLIMPSE_BYTES = 16
 
 def run(arguments: Namespace) -> int:
     """Print what matches; 130 when Ctrl-C ended it, except that with --follow Ctrl-C is the way to end: 0."""
-    write = _writer(arguments)
+    write = writer(arguments)
     with open_log(arguments.log, mode="r") as log:
         try:
             for event in _events(log, arguments):
@@ -39,36 +39,35 @@ def run(arguments: Namespace) -> int:
 def _events(log: Log, arguments: Namespace) -> Iterator[Event]:
     if not arguments.follow:
         return log.read(**filters(arguments), direction="backward" if arguments.backward else "forward")
-    events = log.follow(
-        arguments.after,
-        types=arguments.types,
-        aggregate_id=arguments.aggregate,
-        correlation_id=arguments.correlation,
-        source=arguments.source,
-        tags=dict(arguments.tags),
-    )
-    return islice(events, arguments.limit)
+    return islice(log.follow(arguments.after, **followed(arguments)), arguments.limit)
+
+
+def followed(arguments: Namespace) -> dict[str, Any]:
+    """What says which events wherever they begin, as keywords of ``Log.follow``."""
+    return {
+        "types": arguments.types,
+        "aggregate_id": arguments.aggregate,
+        "correlation_id": arguments.correlation,
+        "source": arguments.source,
+        "tags": dict(arguments.tags),
+    }
 
 
 def filters(arguments: Namespace) -> dict[str, Any]:
     """What says which events, as keywords of ``Log.read``."""
-    return {
+    return followed(arguments) | {
         "after": arguments.after,
         "up_to": arguments.up_to,
         "since": arguments.since,
         "until": arguments.until,
         "time": arguments.time,
         "limit": arguments.limit,
-        "types": arguments.types,
-        "aggregate_id": arguments.aggregate,
-        "correlation_id": arguments.correlation,
-        "source": arguments.source,
-        "tags": dict(arguments.tags),
         "durable": arguments.durable,
     }
 
 
-def _writer(arguments: Namespace) -> Callable[[Event], None]:
+def writer(arguments: Namespace) -> Callable[[Event], None]:
+    """What prints an event in the form that was asked for; with --follow at once."""
     if arguments.raw:
         return _write_raw
     write = _write_json if arguments.json else _write_line

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
-from aresbus.readable import duration
+from aresbus.readable import duration, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,7 +94,7 @@ def plain_lines(
 ) -> Iterator[str]:
     """The lines of a table, columns padded with blanks."""
     aligned = frozenset(right)
-    lines = ([heads] if heads else []) + list(rows)
+    lines = ([heads] if heads else []) + [list(map(printable, row)) for row in rows]
     if not lines:
         return
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
@@ -121,7 +121,7 @@ def rich_table(
         table.add_column(head, justify="right" if at in aligned else "left", overflow="fold")
     for row in rows:
         # As Text: a log may hold names that look like markup.
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

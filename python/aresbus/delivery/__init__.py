@@ -7,7 +7,6 @@ log; a failing handler keeps no event from another; an event is passed only once
 is bounded by max_history, whatever lags.
 """
 
-import asyncio
 import threading
 import time
 from collections import deque
@@ -20,16 +19,17 @@ from aresbus.correlation import handled_event
 from aresbus.delivery import cursors
 from aresbus.delivery.attempts import Attempts
 from aresbus.delivery.frontier import Frontier, newest_epoch
+from aresbus.delivery.inline import Inline
 from aresbus.delivery.pressure import Pressure, serving
+from aresbus.delivery.requests import Requests
 from aresbus.delivery.rewinding import first_beyond, go_back
 from aresbus.delivery.roster import Roster
 from aresbus.delivery.statuses import PROCESSED, Statuses
 from aresbus.delivery.telling import tell
-from aresbus.errors import AresbusError, BusStateError, LogLockedError, TruncatedError
+from aresbus.errors import AresbusError, LogLockedError, TruncatedError
 from aresbus.metrics import Counters
 from aresbus.schema import EventVersionManager
 from aresbus.subscriptions import Callback, Disconnected, ParkedDelivery, Selection, Subscription, Terms
-from aresbus.subscriptions.subscription import Redelivery
 from aresbus.troubles import Troubles, described
 
 __all__ = ["Delivery"]
@@ -53,21 +53,20 @@ class Delivery:
         self.counters: Counters = counters
         self.troubles: Troubles = troubles
         self.roster: Roster = Roster(versions)
-        self.frontier: Frontier = Frontier(config.max_history)
+        self.frontier: Frontier = Frontier(config, counters, observe, versions)
         self.pressure: Pressure = Pressure(self.roster, self.frontier, config.max_history)
-        self.entered: Subscription | None = None
-        """Whose turn began last: the suspect when the loop is held."""
         self.on_wake: Callable[[], None] | None = None
         """Tells the runner that somebody has work who was not routed to."""
         self._versions = versions
         self._statuses = Statuses(counters, config.max_history, self.roster, self.frontier)
         self._attempts = Attempts(config, counters, troubles, clock, self._statuses)
+        self.inline: Inline = Inline(self._attempts, self.frontier)
         self._refiller = cursors.Refiller(config, self.frontier, versions, counters, troubles)
         self._observe = observe
         self._woken: dict[Subscription, None] = {}
         self._asked: deque[Subscription] = deque()
-        self._awaited: list[Redelivery] = []
-        self._is_attached = False
+        self.requests: Requests = Requests()
+        self._is_attached = self._is_dispatching = False
         self._placing = threading.Lock()
         """Held while subscriptions get, store or give up their places: by one thread at a time."""
         self._processed_before = 0
@@ -77,6 +76,7 @@ class Delivery:
     def attach(self, log: Log) -> None:
         """Work on ``log``, from its end. Blocks for the disk where subscriptions are durable; raises what their logs raise."""
         with self._placing:
+            self.inline.forget_ready()
             self._processed_before += self._processed_to - self._processed_from
             self.frontier.attach(log)
             self._processed_from = self._processed_to = self.frontier.dispatched
@@ -94,6 +94,8 @@ class Delivery:
         A checkpoint that cannot be stored is reported: its events come again.
         """
         with self._placing:
+            self.inline.forget_ready()
+            self._advance()
             self._is_attached = False
             for subscription in self.roster.all():
                 self._let_go_of(subscription)
@@ -107,6 +109,7 @@ class Delivery:
         if newest_epoch(log) <= frontier.epoch:
             return False
         with self._placing:
+            self.inline.forget_ready()
             newest = frontier.newest
             cut = first_beyond(log, (newest.epoch or 0) if newest is not None else frontier.epoch)
             for subscription in self.roster.all():
@@ -139,6 +142,7 @@ class Delivery:
                     raise
                 made.has_begun = True
             self.roster.add(made)
+        self.inline.look_who_is_there(self.roster)
         if made.has_work:
             self.wake(made)
         return made
@@ -147,12 +151,14 @@ class Delivery:
         """End a subscription. From any thread. Idempotent."""
         subscription.is_active = False
         self.roster.remove(subscription)
+        self.inline.look_who_is_there(self.roster)
         if subscription.busy_since is None:
-            self._let_go(subscription)
+            self.let_go(subscription)
         self.pressure.look()
 
     def wake(self, subscription: Subscription) -> None:
         """It has work. From any thread."""
+        self.inline.forget_ready()
         self._asked.append(subscription)
         if self.on_wake is not None:
             self.on_wake()
@@ -173,16 +179,18 @@ class Delivery:
         """
         frontier = self.frontier
         last = None if frontier.log is None else frontier.log.last_seq
-        if last is None:
-            return False
-        end = min(last + 1, frontier.dispatched + limit)
-        while frontier.dispatched < end:
-            event = frontier.held(frontier.dispatched)
-            if event is not None:
-                self._route(event)
-            elif not self._dispatch_from_log(end):
-                return False
-        return end <= last
+        if last is None or self._is_dispatching:
+            return False  # from within, by what a report calls: whoever dispatches comes to the rest
+        end, self._is_dispatching = min(last + 1, frontier.dispatched + limit), True
+        try:
+            while frontier.dispatched < end:
+                if (event := frontier.held(frontier.dispatched)) is not None:
+                    self.route(event)
+                elif not self._dispatch_from_log(end):
+                    return False
+            return end <= last
+        finally:
+            self._is_dispatching = False
 
     def _dispatch_from_log(self, end: int) -> bool:
         """Hand out from the log what was appended past the bus, or by another process; False if nothing was there."""
@@ -197,13 +205,14 @@ class Delivery:
             for event in log.read(after=start - 1 if start else None, up_to=end - 1):
                 if event.seq is not None and event.seq > frontier.dispatched:
                     self._skip_to(event.seq, None)
-                self._route(frontier.shared(event))
+                self.route(frontier.shared(event))
                 frontier.newest = event
         except TruncatedError as error:
             self._skip_to(error.first_seq or end, error)
         return frontier.dispatched > start
 
-    def _route(self, event: Event) -> None:
+    def route(self, event: Event) -> None:
+        """Hand out the event that comes next."""
         seq = self.frontier.dispatched
         is_wanted = False
         for subscription in self.roster.matching(event.event_type):
@@ -212,6 +221,10 @@ class Delivery:
             is_wanted = True
             if subscription.is_behind or seq < subscription.next_seq:
                 continue
+            if subscription.is_inline:
+                if self.frontier.is_on and self.inline.takes(self, subscription, event):
+                    continue
+                self.inline.forget_ready()  # what waits for a turn goes before what comes next
             if subscription.waiting.add(event):
                 self._woken[subscription] = None
             elif subscription.terms.back_pressure == "disconnect":
@@ -227,6 +240,9 @@ class Delivery:
 
     def _disconnect(self, subscription: Subscription, seq: int) -> None:
         lag = seq - subscription.position(seq)
+        first = subscription.waiting.first()
+        # What waits is let go, not taken: where it is durable the next of its name begins there.
+        subscription.is_behind, subscription.next_seq = True, seq if first is None else first.seq or 0
         subscription.waiting.clear()
         subscription.pending_messages.append(Disconnected(subscription.position(seq), lag))
         self.remove(subscription)
@@ -238,6 +254,7 @@ class Delivery:
 
     def _skip_to(self, seq: int, error: TruncatedError | None) -> None:
         """What comes before ``seq`` is no longer kept: whoever was live finds that out in its own turn, behind what waits."""
+        self.inline.forget_ready()
         start, self.frontier.dispatched = self.frontier.dispatched, seq
         for one in self.roster.all():
             if not one.is_behind and one.next_seq < seq:
@@ -252,10 +269,12 @@ class Delivery:
         if subscription.busy_since is not None:
             return 0
         subscription.busy_since = time.monotonic()
-        self.entered = subscription
+        self.frontier.entered = subscription
         handled, served = handled_event.set(None), serving.set(subscription)
         count = 0
         try:
+            if subscription.begun is not None:
+                await self._attempts.go_on(subscription)
             while True:
                 while subscription.requests:
                     await self._attempts.redeliver(subscription, subscription.requests.popleft())
@@ -307,38 +326,21 @@ class Delivery:
 
         Raises BusStateError while it is halted, once it ended, from within its own handler, and where the bus stops first.
         """
-        if not subscription.is_active:
-            raise BusStateError(f"{subscription.name} has ended; it gets nothing more")
-        if subscription.halted_for is not None:
-            raise BusStateError(f"{subscription.name} is halted; resume() it first")
-        if serving.get() is subscription:
-            raise BusStateError("a handler cannot wait for its own parked deliveries; do it from outside")
-        outcome: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
-        request = Redelivery(deliveries, outcome)
-        self._awaited.append(request)
-        subscription.requests.append(request)
-        try:
+        with self.requests.made(subscription, deliveries) as outcome:
             if self.on_wake is None:
                 await self.drain(subscription, 0)
             else:
                 self.wake(subscription)
             return await outcome
-        finally:
-            self._awaited.remove(request)
-
-    def give_up_requests(self) -> None:
-        """Delivering ended: nobody would try parked deliveries again. On the loop of those who wait."""
-        for request in self._awaited:
-            request.refuse("the bus stopped before it came to the parked deliveries")
 
     def _leave(self, subscription: Subscription) -> None:
         subscription.busy_since = None
         self._advance()
         self.pressure.look()
         if not subscription.is_active:
-            self._let_go(subscription)
+            self.let_go(subscription)
 
-    def _let_go(self, subscription: Subscription) -> None:
+    def let_go(self, subscription: Subscription) -> None:
         """It has ended: store how far it came, and free its name for the next."""
         with self._placing:
             self._let_go_of(subscription)

@@ -25,7 +25,7 @@ from aresbus.subscriptions.subscription import Redelivery, Verdict
 from aresbus.subscriptions.terms import LAST_NS
 from aresbus.troubles import Troubles, described
 
-__all__ = ["Attempts", "is_cancelled"]
+__all__ = ["Attempts", "is_cancelled", "is_plain"]
 
 NS_PER_SECOND = 1_000_000_000
 NOT_WANTED = object()
@@ -57,28 +57,34 @@ class Attempts:
         It is passed where it was taken, parked or skipped; otherwise the subscription halted or ended. Most callbacks
         want nothing but the event and await nothing: those pay for no coroutine.
         """
-        kind = event.event_type
-        if (
-            not subscription.is_plain
-            or not (kind == subscription.event_type or subscription.selection.names(kind))
-            or not subscription.presenter.is_current(event)
-        ):
+        if not is_plain(subscription, event):
             return self._deliver(subscription, event)
-        subscription.attempt = 0
-        if self._note_latency is not None and not subscription.is_behind:
-            self._note_latency(event)
-        handled_event.set(event)
-        subscription.said, subscription.is_judged = None, False
         try:
-            result = subscription.callback(event)
+            result = self.call_plainly(subscription, event)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code
             return self._deliver(subscription, event, self._verdict_on(subscription, error))
         if result is not None and hasattr(type(result), "__await__"):
             return self._finish(subscription, event, result)
         if (said := subscription.end_judging()) is not None:
             return self._deliver(subscription, event, said)
-        self._take(subscription, event)
+        self.take(subscription, event)
         return True
+
+    async def go_on(self, subscription: Subscription) -> None:
+        """Whatever follows from a first try inside a publish."""
+        event, begun, subscription.begun = subscription.current, subscription.begun, None
+        handled_event.set(event)
+        if event is not None and await self._deliver(subscription, event, begun):
+            subscription.current = None
+
+    def call_plainly(self, subscription: Subscription, event: Event) -> Any:
+        """Call the callback once, with nothing around it; what it returns or raises is its own."""
+        subscription.attempt = 0
+        if self._note_latency is not None and not subscription.is_behind:
+            self._note_latency(event)
+        handled_event.set(event)
+        subscription.open_judging()
+        return subscription.callback(event)
 
     async def _finish(self, subscription: Subscription, event: Event, calling: Awaitable[Any]) -> bool:
         """Await what a plain callback returned; whether the event is passed."""
@@ -90,7 +96,7 @@ class Attempts:
             said = subscription.end_judging()
         if said is not None:
             return await self._deliver(subscription, event, said)
-        self._take(subscription, event)
+        self.take(subscription, event)
         return True
 
     async def _deliver(self, subscription: Subscription, event: Event, begun: Begun | None = None) -> bool:
@@ -117,7 +123,7 @@ class Attempts:
         while True:
             verdict = begun if isinstance(begun, Verdict) else await begun
             if verdict is None or verdict.action == "ack":
-                self._take(subscription, event)
+                self.take(subscription, event)
                 return True
             if verdict.action == "skip":
                 self._skip(subscription, event)
@@ -168,7 +174,7 @@ class Attempts:
             subscription.redelivered = None
         if verdict is None or verdict.action == "ack":
             subscription.parking.resolve(place, "redelivered")
-            self._take(subscription, event)
+            self.take(subscription, event)
             return True
         if verdict.action == "skip":
             subscription.parking.resolve(place, "dropped")
@@ -273,7 +279,8 @@ class Attempts:
         event.metadata.retry_count = retry.attempts
         return retry.attempts
 
-    def _take(self, subscription: Subscription, event: Event) -> None:
+    def take(self, subscription: Subscription, event: Event) -> None:
+        """It was taken."""
         event._set_status(PROCESSED)  # noqa: SLF001 - the engine keeps it for us
         if self._statuses.failing:
             self._statuses.failing.pop(event.seq or 0, None)
@@ -362,6 +369,16 @@ class Attempts:
         self._troubles.report(f"parked {name}", str(error), error)
         if dropped:
             self._troubles.report("parked too many", f"{name}: the oldest parked delivery was dropped")
+
+
+def is_plain(subscription: Subscription, event: Event) -> bool:
+    """Whether the callback can have the event as it is, with nothing asked, remembered or awaited around it."""
+    kind = event.event_type
+    return (
+        subscription.is_plain
+        and (kind == subscription.event_type or subscription.selection.names(kind))
+        and subscription.presenter.is_current(event)
+    )
 
 
 def is_cancelled() -> bool:

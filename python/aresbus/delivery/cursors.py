@@ -30,7 +30,7 @@ def begin(subscription: Subscription, log: Log) -> None:
     Blocks for the disk if it is durable. Raises LogLockedError, ConfigError, StorageError.
     """
     subscription.waiting.clear()
-    subscription.reader, subscription.current = None, None
+    subscription.reader = subscription.current = subscription.begun = None
     # What a life of before could not tell any more; a Rewound comes again where its checkpoint still is of a lost event.
     subscription.pending_messages = [
         one for one in subscription.pending_messages if isinstance(one, Lost | Halted)

@@ -24,6 +24,8 @@ class Roster:
         """By type, or pattern of types."""
         self.blocking: tuple[Subscription, ...] = ()
         """Those that block publishers: of nearly every bus none, which then pays one look at this tuple per publish."""
+        self.inline: tuple[Subscription, ...] = ()
+        """Those whose callbacks run inside a publish; as with ``blocking`` a bus without any pays one look."""
         self._matching: dict[str, tuple[Subscription, ...]] = {}
         self._changing = threading.Lock()
 
@@ -68,3 +70,4 @@ class Roster:
         self.by_type = by_type
         self._matching = {}
         self.blocking = tuple(one for one in self.all() if one.terms.back_pressure == "block")
+        self.inline = tuple(one for one in self.all() if one.is_inline)

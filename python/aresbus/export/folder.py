@@ -33,7 +33,7 @@ class ExportFolder:
             raise ExportError(f"{out} lies inside the log", path=str(out))
         if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
             raise _not_empty(self._out)
-        self._out.parent.mkdir(parents=True, exist_ok=True)
+        durable_files.make_folder(self._out.parent)
         self._aside = Path(
             tempfile.mkdtemp(prefix=f"{self._out.name}.", suffix=".unfinished", dir=self._out.parent)
         )

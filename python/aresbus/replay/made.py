@@ -73,7 +73,7 @@ class Made:
             correlation_id, causation_id = inherit(handled, correlation_id, causation_id)
         if event_id is None:
             event_id = str(uuid.uuid5(self._ids, f"{self._seed}/{self.count}"))
-        event = self.log._publish(  # noqa: SLF001 - the engine's door for a bus
+        event: Event | Receipt = self.log._publish(  # noqa: SLF001 - the engine's door for a bus
             known, data, source, correlation_id, causation_id, aggregate_id, tags,
             event_id, event_time_ns, schema_version, expected_version, None,
         )  # fmt: skip

@@ -169,8 +169,8 @@ class Catalogue:
         return hashlib.blake2b(whole, digest_size=DIGEST_BYTES).hexdigest()
 
     def _read(self, path: Path) -> RecordedSchema:
-        with _storage_errors(path), path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        with _storage_errors(path):
+            content = durable_files.read_at_most(path, MOST_BYTES + 1)
         head, _, rest = content.partition(b"\n")
         words = head.decode("ascii", "replace").split(" ")
         if words[0] != MAGIC or len(content) > MOST_BYTES:

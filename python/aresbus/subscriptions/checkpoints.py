@@ -334,6 +334,10 @@ def folder_of(log_path: str, name: str) -> str:
 def names_in(log_path: str) -> Iterator[str]:
     """The names of all durable subscriptions of a log. Raises what opening their logs for reading raises."""
     for folder in folders_in(log_path):
-        with _core.Log(folder, mode="r", force_filesystem=IS_ANSWERED) as own:
+        try:
+            own = _core.Log(folder, mode="r", force_filesystem=IS_ANSWERED)
+        except FileNotFoundError:  # only being made, or no memory of ours
+            continue
+        with own:
             for record in own.read(types=NAMED, limit=1, on_message=lambda _lost: None):
                 yield record.data["name"]

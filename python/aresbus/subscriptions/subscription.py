@@ -6,7 +6,6 @@ user's word, skipped; what waits in memory is bounded, whatever the lag.
 """
 
 import asyncio
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from types import BuiltinMethodType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from aresbus._core import Event
+from aresbus._core import Event, Turn
 from aresbus._typing import override
 from aresbus.errors import BusStateError
 from aresbus.places import Anchor
@@ -81,18 +80,15 @@ class Owner(Protocol):
         ...
 
 
-class Subscription:
+class Subscription(Turn):
     """One callback on a choice of events, with a cursor of its own. Made by ``bus.subscribe``; used on the bus's loop."""
 
-    is_active: bool = True
-    """False once it is unsubscribed or disconnected; no further delivery begins then."""
     halted_for: str | None = None
     """Why it stands still; None while it does not."""
     attempt: int = 0
     """How often the event that is being handled was tried before."""
     last_error: BaseException | None = None
     """Why the last try of that event failed."""
-    delivered_count: int = 0
     retried_count: int = 0
     parked_count: int = 0
     """Deliveries that were parked since it was made; ``len(parked())`` are parked now."""
@@ -112,22 +108,14 @@ class Subscription:
     """Its checkpoint is of an event that was lost."""
     told_position: int
     """Up to here, exclusive, it was told of, by an event or a message."""
-    busy_since: float | None = None
-    """By the monotonic clock, while its turn lasts."""
-    current: Event | None = None
-    """The event that is being handled; it is passed only once it was taken, parked or skipped."""
-    redelivered: Event | None = None
-    """The parked event that is tried again. It moves no cursor: its place is behind it."""
     reader: "Iterator[Event] | None" = None
     task: "asyncio.Task[None] | None" = None
     memory: "SubscriptionLog | None" = None
     """What outlives the process, of a durable subscription on an open log."""
     presenter: "Presenter"
     """Gives events the form that the callback wants."""
-    said: Verdict | None = None
-    """What the subscriber said of the event that is being handled."""
-    is_judged: bool = True
-    """Nothing more may be said: no event is being handled, it was judged, or its time is up."""
+    begun: Verdict | None = None
+    """What came of the first try of the event in hand, where that was made inside a publish and failed."""
     _judged: asyncio.Event | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -156,8 +144,9 @@ class Subscription:
         """Whether an event of its type has to be looked at before it is wanted."""
         self.is_plain: bool = terms.name is None and terms.ack == "return" and selection.where is None
         """Nothing is asked, remembered or awaited around its callback."""
+        self.is_inline: bool = terms.inline
+        """Its callback runs inside a publish, where the event is the next that it has to take."""
         self._owner = weakref.ref(owner)
-        self._judging = threading.Lock()
 
     # What its user may say
 
@@ -270,38 +259,21 @@ class Subscription:
         """The callback is about to get an event."""
         if self.terms.ack == "manual":
             self._judged, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        self.said, self.is_judged = None, False
+        self.open_judging()
 
     async def verdict(self) -> Verdict | None:
         """What was said of the event, once the callback returned. Raises TimeoutError where nothing was in time."""
         if self.said is None and self._judged is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._judged.wait(), self.terms.ack_timeout)
-        said = self.end_judging()
+        said: Verdict | None = self.end_judging()
         if said is None and self._judged is not None:
             raise TimeoutError(f"not acknowledged within {self.terms.ack_timeout:g} s")
         return said
 
-    def end_judging(self) -> Verdict | None:
-        """What was said of the event so far; from now on it is refused. Idempotent."""
-        # ORDER: closed, then the look at the lock. Who comes to it later finds it closed; who holds it may be in time.
-        # Nearly always nobody does, and a lock taken for each event would cost more than all the rest of judging.
-        self.is_judged = True
-        if self._judging.locked():
-            with self._judging:
-                pass
-        return self.said
-
     def _judge(self, event: Event, verdict: Verdict) -> None:
-        with self._judging:
-            # ORDER: first whether anything may be said; while it may, what is handled stays, since its end waits for us.
-            is_late = self.is_judged
-            handled = self.redelivered or self.current
-            if is_late or handled is None or handled.seq != event.seq:
-                raise BusStateError(
-                    f"{self.name} is not handling {event!r}: it was judged, or its time was up"
-                )
-            self.said, self.is_judged = verdict, True
+        if not self._say(event.seq, verdict):
+            raise BusStateError(f"{self.name} is not handling {event!r}: it was judged, or its time was up")
         if self._judged is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._judged.set)
 

@@ -80,6 +80,12 @@ class Terms:
     when more than ``max_lag`` wait."""
     max_lag: int | None = None
     """The bound of ``back_pressure``; None: ``max_history``."""
+    inline: bool = False
+    """The callback, which has to be synchronous, runs inside the ``publish`` that is called on the bus's loop, before that
+    returns: no task, no turn of the loop. Where an event cannot be taken there in order (published from another thread, by
+    its own callback, or while an earlier one is still being tried) it comes as always. What a callback raises is no
+    error of the publisher's: the event is tried again in the subscription's own turn. Not with ``name``, ``where``, ``ack``
+    or ``back_pressure``."""
     unknown_versions: OnUnknown = "raw"
     """What becomes of an event whose schema version is newer than any that is registered: it comes as stored ("raw"), is
     skipped, parked, or the subscription halts."""
@@ -101,6 +107,10 @@ class Terms:
             for what, value, is_fine, takes in self._judged()
             if not is_fine
         ]
+        if self.inline and not (self.name is None and self.ack == "return" and self.back_pressure == "lag"):
+            problems.append(
+                "inline: goes with neither name, ack nor back_pressure, which need a turn of their own"
+            )
         if self.after is not None and self.since is not None:
             problems.append("after and since: one of them says where it begins")
         if problems:
@@ -144,6 +154,7 @@ class Terms:
                 self.back_pressure in get_args(BackPressure),
                 _listed(BackPressure),
             ),
+            ("inline", self.inline, isinstance(self.inline, bool), "True or False"),
             ("max_lag", self.max_lag, self.max_lag is None or _is_count(self.max_lag, 1), "a count from 1"),
             (
                 "unknown_versions",

@@ -1,4 +1,4 @@
-//! The bytes of a sealed segment: a header, blocks of records, and a directory of the blocks.
+//! The bytes of a sealed segment: a header, blocks of records, a directory of the blocks, the hashes of the events.
 //!
 //! Owns the header. What a sealed segment holds is the written part of its raw file, bit for bit: a reader of either goes by
 //! the same offsets. Written once, whole, under another name; nothing in it ever changes.
@@ -35,6 +35,8 @@ pub struct SealedHeader {
     pub next_segment: u64,
     /// Of the directory.
     pub directory: Stored,
+    /// Of the tree over its events; of no bytes in files of builds before there was one.
+    pub tree: Stored,
 }
 
 /// Where a part of the file lies.
@@ -46,6 +48,14 @@ pub struct Stored {
     pub bytes: u32,
     /// CRC-32C of them.
     pub checksum: u32,
+}
+
+impl Stored {
+    /// Behind its last byte.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(u64::from(self.bytes))
+    }
 }
 
 impl SealedHeader {
@@ -73,6 +83,9 @@ impl SealedHeader {
         sink.u64(self.directory.offset);
         sink.u32(self.directory.bytes);
         sink.u32(self.directory.checksum);
+        sink.u64(self.tree.offset);
+        sink.u32(self.tree.bytes);
+        sink.u32(self.tree.checksum);
         sink.pad();
         put_checksum(&mut bytes);
         bytes
@@ -99,8 +112,10 @@ impl SealedHeader {
             };
             let end = Mark { segment: number, offset: fields.u64()?, next_seq: fields.u64()? };
             let next_segment = fields.u64()?;
-            let directory = Stored { offset: fields.u64()?, bytes: fields.u32()?, checksum: fields.u32()? };
-            Some(Self { header, entry, end, next_segment, directory })
+            let mut part =
+                || Some(Stored { offset: fields.u64()?, bytes: fields.u32()?, checksum: fields.u32()? });
+            let (directory, tree) = (part()?, part()?);
+            Some(Self { header, entry, end, next_segment, directory, tree })
         })()
         .ok_or(HeaderFault::Damaged("its header is too short"))?;
         if decoded.makes_sense() {
@@ -116,5 +131,6 @@ impl SealedHeader {
             && self.entry.prev_segment < self.header.number
             && (self.next_segment == 0 || self.next_segment > self.header.number)
             && self.directory.offset >= SEALED_HEADER_BYTES as u64
+            && (self.tree == Stored::default() || self.tree.offset == self.directory.end())
     }
 }

@@ -28,6 +28,8 @@ pub enum Loss {
     ReorderedNames(u64),
     /// Of pages, sectors and names some, in any order, some sectors torn.
     Some(u64),
+    /// Each sector and each change of a name with this chance in percent.
+    Share(u8, u64),
 }
 
 /// Makes the choices of one [`Loss`], or of one failing sync.
@@ -40,7 +42,10 @@ pub(super) struct Taste {
 impl Taste {
     pub fn of(loss: Loss) -> Self {
         let seed = match loss {
-            Loss::TornSectors(seed) | Loss::ReorderedNames(seed) | Loss::Some(seed) => seed,
+            Loss::TornSectors(seed)
+            | Loss::ReorderedNames(seed)
+            | Loss::Some(seed)
+            | Loss::Share(_, seed) => seed,
             Loss::DropAll | Loss::KeepAll | Loss::AlternatePages => 0,
         };
         Self { loss, random: fastrand::Rng::with_seed(seed), turn: 0 }
@@ -51,6 +56,7 @@ impl Taste {
         match self.loss {
             Loss::DropAll => false,
             Loss::Some(_) => self.random.bool(),
+            Loss::Share(percent, _) => self.random.u8(..100) < percent,
             _ => true,
         }
     }
@@ -72,6 +78,7 @@ impl Taste {
             Loss::KeepAll | Loss::TornSectors(_) => true,
             Loss::AlternatePages => self.turn.is_multiple_of(2),
             Loss::ReorderedNames(_) | Loss::Some(_) => self.random.bool(),
+            Loss::Share(percent, _) => self.random.u8(..100) < percent,
         }
     }
 
@@ -93,6 +100,7 @@ impl Taste {
             Loss::AlternatePages if self.turn.is_multiple_of(2) => {}
             Loss::KeepAll | Loss::ReorderedNames(_) | Loss::AlternatePages => kept.copy_from_slice(written),
             Loss::TornSectors(_) => self.sectors(written, kept, 0, 100),
+            Loss::Share(percent, _) => self.sectors(written, kept, 100 - percent.min(100), 0),
             Loss::Some(_) => match self.random.u8(..4) {
                 0 => {}
                 1 => kept.copy_from_slice(written),

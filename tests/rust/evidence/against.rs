@@ -27,7 +27,7 @@ fn place(path: &Path) -> Place {
     Place { vfs: Arc::new(Disk), path: path.to_owned() }
 }
 
-fn verified(path: &Path, against: &[TreeHead]) -> Verification {
+pub fn verified(path: &Path, against: &[TreeHead]) -> Verification {
     let wanted = Wanted { against: against.to_vec(), since: None };
     verify_wanted(&place(path), &wanted, &mut |_| ()).unwrap()
 }
@@ -47,7 +47,7 @@ fn the_one(findings: &[Finding]) -> (Option<u64>, Option<u64>, String, u64) {
 }
 
 /// A log of `count` events in several segments, closed; with a head after each of `sizes`.
-fn anchored(dir: &Dir, count: u64, sizes: &[u64]) -> Vec<TreeHead> {
+pub fn anchored(dir: &Dir, count: u64, sizes: &[u64]) -> Vec<TreeHead> {
     let log = open(dir, raw());
     let mut heads = Vec::new();
     let mut size = 0;
@@ -75,6 +75,17 @@ fn events(log: &Path, number: u64) -> (u32, Vec<(Fixed, u64, Vec<u8>)>) {
     (opened.header.epoch, found)
 }
 
+/// Makes an event of the first segment say something else, checksum included.
+pub fn forge_payload(log: &Path, at: usize) {
+    let (epoch, events) = events(log, 1);
+    let (_, offset, record) = &events[at];
+    let mut forged = record.clone();
+    let digit = forged.windows(5).position(|bytes| bytes == b"{\"n\":").unwrap() + 5;
+    forged[digit] = b'9';
+    reseal(&mut forged, epoch);
+    write_at(&segment_path(log, 1), *offset, &forged);
+}
+
 #[test]
 fn an_untouched_log_fits_every_head() {
     let dir = Dir::new();
@@ -87,13 +98,8 @@ fn an_untouched_log_fits_every_head() {
 fn a_changed_payload_is_named_between_the_heads_around_it() {
     let dir = Dir::new();
     let heads = anchored(&dir, 4000, &[100, 200, 300, 3000]);
-    let (epoch, events) = events(dir.path(), 1);
-    let (_, offset, record) = &events[250];
-    let mut forged = record.clone();
-    let at = forged.windows(5).position(|bytes| bytes == b"{\"n\":").unwrap() + 5;
-    forged[at] = b'9';
-    reseal(&mut forged, epoch);
-    write_at(&segment_path(dir.path(), 1), *offset, &forged);
+    let (_, events) = events(dir.path(), 1);
+    forge_payload(dir.path(), 250);
     let (first, last, file, offset) = the_one(&found(dir.path(), &heads));
     assert_eq!((first, last), (Some(200), Some(299)));
     assert_eq!((file.as_str(), offset), ("0000000000000001.log", events[200].1));
@@ -142,7 +148,7 @@ fn a_forged_dictionary_makes_no_other_event_type() {
     assert_eq!((first, last), (Some(0), Some(9)));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.join("segments")).unwrap();
     fs::copy(from.join("META"), to.join("META")).unwrap();
     for file in fs::read_dir(from.join("segments")).unwrap() {

@@ -29,7 +29,7 @@ pub const LOG_ID: [u8; 16] = *b"\x5c\x0e\x8a\x11\x9b\x3f\x4d\x52\x8e\x67\x01\x23
 pub const EVENT_ID: &str = "0191348f-8d93-7c21-9b04-6d1f2a3b4c5d";
 
 /// Holds each field of a structure's table against the bytes that the code wrote; together they cover them all.
-fn assert_fields(layout: &Layout, bytes: &[u8], expected: &[(&str, &[u8])]) {
+pub fn assert_fields(layout: &Layout, bytes: &[u8], expected: &[(&str, &[u8])]) {
     assert_eq!(layout.bytes(), bytes.len());
     for (field, (name, value)) in layout.0.iter().zip(expected) {
         assert_eq!(field.name, *name);

@@ -28,6 +28,7 @@ pub fn sealed_header() -> SealedHeader {
         end: Mark { segment: 7, offset: 20_000, next_seq: 11 },
         next_segment: 12,
         directory: Stored { offset: 300, bytes: 13, checksum: 14 },
+        tree: Stored { offset: 313, bytes: 15, checksum: 16 },
     }
 }
 
@@ -101,6 +102,9 @@ fn the_tables_of_sealed_segments_and_indexes_are_true() {
         ("directory_offset", 300),
         ("directory_bytes", 13),
         ("directory_checksum", 14),
+        ("tree_offset", 313),
+        ("tree_bytes", 15),
+        ("tree_checksum", 16),
     ];
     assert_numbers("Sealed header", &bytes, &expected);
     assert_eq!(SealedHeader::decode(&bytes), Ok(sealed_header()));
@@ -155,6 +159,8 @@ fn a_header_that_makes_no_sense_is_refused() {
         SealedHeader { next_segment: 7, ..sealed_header() },
         SealedHeader { entry: Entry { prev_segment: 7, ..sealed_header().entry }, ..sealed_header() },
         SealedHeader { directory: Stored { offset: 255, ..sealed_header().directory }, ..sealed_header() },
+        SealedHeader { tree: Stored { offset: 312, ..sealed_header().tree }, ..sealed_header() },
+        SealedHeader { tree: Stored { offset: 0, ..sealed_header().tree }, ..sealed_header() },
     ];
     for header in odd {
         assert!(SealedHeader::decode(&header.encode()).is_err(), "{header:?}");

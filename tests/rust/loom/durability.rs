@@ -2,7 +2,7 @@
 //!
 //! The disk itself is the judge (support/witness.rs): it knows what each completed sync had to hold.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use _core::{config::Patience, tail::Tail};
 
@@ -41,6 +41,30 @@ fn nothing_is_called_durable_before_a_sync_that_began_behind_it() {
         }
         assert!(tail.wait_durable(appended.seq, None).unwrap());
         assert_durable(&tail, &disk);
+        tail.close().unwrap();
+    });
+}
+
+/// Two appends in a group: each ends with its event durable, whoever synced for whom, and none waits for ever.
+#[test]
+fn who_shares_a_sync_ends_durable() {
+    explore("two appends in a group", 2, || {
+        let disk = Witness::new(loom::thread::yield_now);
+        let stage = Stage::new(disk.clone());
+        let tail = stage.tail();
+        let first = tail.append(&event("1"), Patience::Wait).unwrap();
+        let other = {
+            let (tail, disk) = (Arc::clone(&tail), Arc::clone(&disk));
+            loom::thread::spawn(move || {
+                assert!(tail.share_sync(first.seq, Duration::MAX).unwrap());
+                assert_durable(&tail, &disk);
+                assert!(first.seq < disk.durable_next_seq());
+            })
+        };
+        let second = tail.append(&event("2"), Patience::Wait).unwrap();
+        assert!(tail.share_sync(second.seq, Duration::MAX).unwrap());
+        assert!(second.seq < disk.durable_next_seq());
+        other.join().unwrap();
         tail.close().unwrap();
     });
 }

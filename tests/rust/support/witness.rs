@@ -57,12 +57,7 @@ impl Witness {
 
     /// Position behind the newest event that would survive.
     pub fn durable_next_seq(&self) -> u64 {
-        let kept = self.kept.lock().unwrap();
-        let mut ends: Vec<_> = kept.values().map(|bytes| (first_of(bytes), end_of(bytes).1)).collect();
-        ends.sort_unstable();
-        // What lies behind a hole is lost with it.
-        ends.iter()
-            .fold(0, |next_seq, (first, end)| if *first <= next_seq { next_seq.max(*end) } else { next_seq })
+        next_seq_of(&self.kept.lock().unwrap())
     }
 
     fn file(&self, number: usize, inner: Arc<dyn File>) -> Arc<dyn File> {
@@ -70,6 +65,15 @@ impl Witness {
         let die_in_syncs = Arc::clone(&self.die_in_syncs);
         Arc::new(WitnessFile { number, inner, kept, fail_syncs, die_in_syncs, turn: self.turn })
     }
+}
+
+/// Position behind what all segments keep together.
+fn next_seq_of(kept: &BTreeMap<usize, Vec<u8>>) -> u64 {
+    let mut ends: Vec<_> = kept.values().map(|bytes| (first_of(bytes), end_of(bytes).1)).collect();
+    ends.sort_unstable();
+    // What lies behind a hole is lost with it.
+    ends.iter()
+        .fold(0, |next_seq, (first, end)| if *first <= next_seq { next_seq.max(*end) } else { next_seq })
 }
 
 /// Position of a segment's first record.
@@ -168,6 +172,8 @@ impl WitnessFile {
         let Some(mark) = source.first_chunk().filter(|_| is_page).and_then(Watermark::decode) else { return };
         let kept = self.kept.lock().unwrap();
         let (end, next_seq) = kept.get(&self.number).map_or((RECORDS_OFFSET, 0), |bytes| end_of(bytes));
+        // Where a roll was caught before the first record of its segment, what is durable lies in those before.
+        let next_seq = if end == RECORDS_OFFSET { next_seq_of(&kept) } else { next_seq };
         assert!(
             mark.durable_offset <= end as u64,
             "a watermark at {}, durable to {end}",

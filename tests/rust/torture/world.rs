@@ -6,7 +6,7 @@ use std::{fmt::Display, path::Path, sync::Arc};
 
 use _core::{
     clock::ManualClock,
-    config::{Durability, Keeper, Mode, Options},
+    config::{Durability, Keeper, Mode, Options, Recover},
     error::Error,
     log::{Location, Log},
     place::Place,
@@ -97,11 +97,25 @@ impl World {
     }
 
     pub fn open_on(&self, disk: &Arc<SimulatedDisk>, mode: Mode) -> Result<Log, Error> {
+        self.open_with(disk, mode, Recover::Strict)
+    }
+
+    fn open_with(&self, disk: &Arc<SimulatedDisk>, mode: Mode, recover: Recover) -> Result<Log, Error> {
         let (durability, segment_bytes) = (self.durability, 64 * 1024);
         let keeper = Keeper::Manual;
         let options =
-            Options { mode, durability, segment_bytes, keeper, index_from: 0, ..Options::default() };
+            Options { mode, recover, durability, segment_bytes, keeper, index_from: 0, ..Options::default() };
         Log::open(Location::Elsewhere(disk.clone(), Path::new(ROOT)), options, self.clock.clone())
+    }
+
+    /// Opens for writing, and gives up what does not read.
+    pub fn open_accepting_loss(&self) -> Result<Log, Error> {
+        self.open_with(&self.disk, Mode::ReadWrite, Recover::AcceptLoss)
+    }
+
+    /// The log's directory, for what works on files.
+    pub fn place(&self) -> Place {
+        Place { vfs: self.disk.clone(), path: ROOT.into() }
     }
 
     pub fn log(&self) -> &Log {
@@ -291,7 +305,7 @@ impl World {
 
     /// Nothing is wrong with the log, as far as `verify` can tell.
     pub fn verify(&self) {
-        let verification = verify_place(&Place { vfs: self.disk.clone(), path: ROOT.into() }).unwrap();
+        let verification = verify_place(&self.place()).unwrap();
         let errors: Vec<_> =
             verification.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{errors:?}");

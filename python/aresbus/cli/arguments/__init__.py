@@ -15,6 +15,7 @@ from aresbus.cli.arguments import (
     look,
     operate,
     parked,
+    rebuild,
     replay,
     rescue,
     retention,
@@ -35,6 +36,7 @@ FAMILIES = (
     rescue,
     parked,
     replay,
+    rebuild,
     retention,
     schema,
     snapshots,
@@ -67,6 +69,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(_joined(argv, verbs))
     if arguments.verb == "read":
         look.check_read(parser, arguments)
+    if arguments.verb == "tail":
+        look.check_tail(parser, arguments)
     if arguments.verb == "export":
         legacy.check_export(parser, arguments)
     return arguments

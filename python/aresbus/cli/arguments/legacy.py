@@ -5,7 +5,7 @@ Owns their names, defaults, help texts, and which options exclude each other. Im
 
 import argparse
 
-from aresbus.cli.arguments.kinds import Verbs, verb
+from aresbus.cli.arguments.kinds import Verbs, position, verb
 from aresbus.cli.arguments.look import add_filters
 
 __all__ = ["check_export", "declare"]
@@ -50,6 +50,7 @@ def _export(verbs: Verbs) -> None:
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=text)
     parser.add_argument("--zstd", action="store_true", help="pack JSON lines or CSV (needs aresbus[zstd])")
     add_filters(parser)
+    parser.add_argument("--limit", type=position, metavar="N", help="at most this many events")
 
 
 def check_export(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

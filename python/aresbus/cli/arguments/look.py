@@ -1,6 +1,6 @@
-"""The arguments of the verbs that look at a log: read, info, verify, head, prove; and explain.
+"""The arguments of the verbs that look at a log: read, tail, info, verify, head, prove; and explain.
 
-Owns their names, defaults, help texts, and which options of `read` exclude each other. Imports no verb: ``--help``
+Owns their names, defaults, help texts, and which options of `read` and `tail` exclude each other. Imports no verb: ``--help``
 waits for this file.
 """
 
@@ -8,12 +8,14 @@ import argparse
 
 from aresbus.cli.arguments.kinds import Verbs, moment, position, tag, verb
 
-__all__ = ["add_filters", "check_read", "declare"]
+__all__ = ["add_filters", "check_read", "check_tail", "declare"]
+
+TAIL_LIMIT = 10
 
 
 def declare(verbs: Verbs) -> None:
-    """Add read, info, verify, head, prove and explain."""
-    for one in (_read, _info, _verify, _head, _prove, _explain):
+    """Add read, tail, info, verify, head, prove and explain."""
+    for one in (_read, _tail, _info, _verify, _head, _prove, _explain):
         one(verbs)
 
 
@@ -21,6 +23,7 @@ def _read(verbs: Verbs) -> None:
     parser = verb(verbs, "read", "print events, oldest or newest first")
     parser.add_argument("log", metavar="DIR", help="the log")
     add_filters(parser)
+    parser.add_argument("--limit", type=position, metavar="N", help="at most this many events")
     parser.add_argument(
         "--backward", action="store_true", help="the newest event first; --limit counts from it"
     )
@@ -28,8 +31,28 @@ def _read(verbs: Verbs) -> None:
     parser.add_argument("--raw", action="store_true", help="print the stored payloads alone, one a line")
 
 
+def _tail(verbs: Verbs) -> None:
+    parser = verb(verbs, "tail", "print the newest events, and with --follow what comes")
+    parser.description = (
+        "Print the newest events that match, the oldest of them first; with --follow then wait for more until Ctrl-C, by "
+        "whatever process appends them. Events that expire before they could be printed are named on stderr."
+    )
+    parser.add_argument("log", metavar="DIR", help="the log; whoever writes it is not disturbed")
+    parser.add_argument(
+        "-n",
+        type=position,
+        metavar="N",
+        dest="limit",
+        default=TAIL_LIMIT,
+        help="so many events (default: %(default)s)",
+    )
+    add_filters(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="wait for new events until Ctrl-C")
+    parser.set_defaults(raw=False)
+
+
 def add_filters(parser: argparse.ArgumentParser) -> None:
-    """Add what says which events: positions, times, types, aggregate, conversation, source, tags, a limit."""
+    """Add what says which events: positions, times, types, aggregate, conversation, source, tags."""
     parser.add_argument("--after", type=position, metavar="SEQ", help="begin behind this position")
     parser.add_argument("--up-to", type=position, metavar="SEQ", help="end with this position")
     parser.add_argument(
@@ -39,7 +62,6 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time", choices=("append", "event"), default="append", help="which time (default: %(default)s)"
     )
-    parser.add_argument("--limit", type=position, metavar="N", help="at most this many events")
     parser.add_argument(
         "--type",
         action="append",
@@ -64,18 +86,23 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 def check_read(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Refuse options of `read` that exclude each other."""
+    check_tail(parser, arguments)
+    if arguments.follow and arguments.backward:
+        parser.error("--follow waits for what is to come, --backward begins with the newest: choose one")
+    if arguments.raw and arguments.json:
+        parser.error("--raw prints payloads alone, --json whole events: choose one")
+
+
+def check_tail(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse options of `tail` that exclude each other; `read` has them too."""
     if arguments.follow and not all(
         value is None for value in (arguments.up_to, arguments.since, arguments.until)
     ):
         parser.error("--follow waits for what is to come: no --up-to, --since or --until ends it")
-    if arguments.follow and arguments.backward:
-        parser.error("--follow waits for what is to come, --backward begins with the newest: choose one")
     if arguments.follow and arguments.durable:
         parser.error("--follow shows what is committed; --durable reads what is there")
     if len(dict(arguments.tags)) < len(set(arguments.tags)):
         parser.error("--tag: an event has one value for each key, so two of one key match nothing")
-    if arguments.raw and arguments.json:
-        parser.error("--raw prints payloads alone, --json whole events: choose one")
 
 
 def _info(verbs: Verbs) -> None:

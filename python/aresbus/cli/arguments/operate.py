@@ -1,4 +1,4 @@
-"""The arguments of the verbs for who runs a bus: top and doctor.
+"""The arguments of the verbs for who runs a bus: top, doctor and bench.
 
 Owns their names, defaults and help texts. Imports no verb: ``--help`` waits for this file.
 """
@@ -6,7 +6,7 @@ Owns their names, defaults and help texts. Imports no verb: ``--help`` waits for
 import argparse
 import math
 
-from aresbus.cli.arguments.kinds import Verbs, verb
+from aresbus.cli.arguments.kinds import Verbs, position, verb
 
 __all__ = ["declare"]
 
@@ -14,9 +14,10 @@ LONGEST_INTERVAL_S = 3_600
 
 
 def declare(verbs: Verbs) -> None:
-    """Add top and doctor."""
+    """Add top, doctor and bench."""
     _top(verbs)
     _doctor(verbs)
+    _bench(verbs)
 
 
 def _top(verbs: Verbs) -> None:
@@ -39,6 +40,35 @@ def _doctor(verbs: Verbs) -> None:
     parser.add_argument(
         "log", metavar="DIR", nargs="?", help="the log (default: the configured storage_path)"
     )
+
+
+def _bench(verbs: Verbs) -> None:
+    parser = verb(verbs, "bench", "measure what the hot path costs on this machine, in half a minute")
+    parser.description = (
+        "Measure what appending, publishing and replaying cost on this machine, each beside a floor that is measured in the "
+        "same run: compare the ratios, since nanoseconds are the machine's. Uses some hundred MiB of DIR and leaves nothing there."
+    )
+    parser.add_argument(
+        "folder",
+        metavar="DIR",
+        nargs="?",
+        default=".",
+        help="a folder on the disk that counts (default: this one)",
+    )
+    parser.add_argument(
+        "--events", type=_positive, default=10_000, metavar="N", help="a round (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, default=9, metavar="N", help="that count (default: %(default)s)"
+    )
+
+
+def _positive(text: str) -> int:
+    """A number from 1 on."""
+    number = position(text)
+    if not number:
+        raise argparse.ArgumentTypeError("takes a whole number from 1 on, not 0")
+    return number
 
 
 def _seconds(text: str) -> float:
