@@ -33,12 +33,18 @@ impl Place {
         })
     }
 
-    /// Prepares a segment: room reserved, header durable, name in place (R10).
+    /// Prepares a segment: room reserved, header durable, name in place (R10). `check` is asked once the file is made and
+    /// before it gets its name.
     ///
     /// # Errors
-    /// [`Error::DiskFull`], [`Error::Io`]; nothing is left behind.
-    pub fn prepare_segment(&self, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+    /// [`Error::DiskFull`], [`Error::Io`], those of `check`; nothing is left behind.
+    pub fn prepare_segment(
+        &self,
+        header: &SegmentHeader,
+        check: impl FnOnce() -> Result<()>,
+    ) -> Result<Arc<dyn File>> {
         self.make_segment(header, |file, prepared| {
+            check()?;
             let written = file.write_at(0, &header.encode());
             written.map_err(|error| Error::io(prepared, "write", error))
         })

@@ -321,7 +321,7 @@ fn begin_segment(
         file_bytes: FIRST_SEGMENT_BYTES.min(options.segment_bytes),
         created_ns: clock.now_ns(),
     };
-    let file = place.prepare_segment(&header)?;
+    let file = place.prepare_segment(&header, || Ok(()))?;
     meta.newest_segment = number;
     meta.highest_segment = number;
     if before.is_none() {

@@ -254,7 +254,8 @@ impl Tail {
         match held.is_displaced() {
             Ok(false) => Ok(()),
             Ok(true) => Err(self.poison(format!(
-                "{} is not the file that was locked: the log was moved away, or LOCK removed, and another writer began there",
+                "{} is not the file that was locked, or not in that directory: the log was moved away, or LOCK removed, and \
+                 another writer began there",
                 path.display()
             ))),
             Err(error) => Err(Error::io(path, "look at", error)),

@@ -225,7 +225,8 @@ impl Tail {
             file_bytes,
             created_ns: self.clock.now_ns(),
         };
-        let file = self.place().prepare_segment(&header)?;
+        // Asked again once its file is made: then none that is put in the log's place from here on has one to rename.
+        let file = self.place().prepare_segment(&header, || self.refuse_if_displaced())?;
         let bytes = usize::try_from(file_bytes).unwrap_or(usize::MAX);
         let memory = file
             .map(bytes, true)
@@ -235,6 +236,7 @@ impl Tail {
         // ORDER: META names the segment before its first append (R16), so that its loss is noticed.
         let mut next = Meta { highest_segment: header.number, newest_segment: header.number, ..*meta };
         if !is_planted(Bug::SpareNotNamed) {
+            self.refuse_if_displaced()?;
             self.place().write_meta(&mut next)?;
         }
         *meta = next;

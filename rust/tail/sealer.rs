@@ -193,7 +193,8 @@ impl Tail {
         let Some(made) = seal(segment, &*self.place().vfs, *end, compression, &mut pause)? else {
             return Ok(false);
         };
-        match self.write_aside(segment, &made.bytes, &mut pause) {
+        let written = self.write_aside(segment, &made.bytes, &mut pause);
+        match written.and_then(|is_whole| self.refuse_if_displaced().map(|()| is_whole)) {
             Ok(true) => {}
             unfinished => {
                 // Best effort: the next opening removes it too.
@@ -207,6 +208,7 @@ impl Tail {
         let sealed = self.place().finish_sealing(number)?;
         segment.become_sealed(Arc::clone(&sealed));
         self.counters.sealed.fetch_add(1, threads::atomic::Ordering::Relaxed);
+        self.refuse_if_displaced()?;
         if !is_planted(Bug::RawRemovedFirst) {
             self.place().remove_raw(number)?;
         }

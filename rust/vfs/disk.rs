@@ -92,7 +92,8 @@ impl Vfs for Disk {
         }
         // A fixed width overwrites the previous holder in place: a full disk has room for that.
         file.write_all_at(format!("{holder:<255}\n").as_bytes(), 0)?;
-        Ok(Ok(Box::new(DiskLock { file, path: path.to_owned() })))
+        let dir = fs::File::open(dir_of(path))?;
+        Ok(Ok(Box::new(DiskLock { file, dir, path: path.to_owned() })))
     }
 
     fn filesystem(&self, path: &Path) -> io::Result<Filesystem> {
@@ -147,9 +148,15 @@ fn judge(magic: i64) -> Filesystem {
     }
 }
 
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Open here, the number of a file or directory is given to no other one.
 struct DiskLock {
     // Closing the descriptor releases the lock; a forked child must close it too (R22).
     file: fs::File,
+    dir: fs::File,
     path: PathBuf,
 }
 
@@ -158,15 +165,21 @@ impl Lock for DiskLock {
         self.path.clone()
     }
 
+    /// Looks at the directory too: one that was just made in its place has no LOCK yet.
     fn is_displaced(&self) -> io::Result<bool> {
-        // Open here, its number is given to no other file.
-        let (mine, there) = (self.file.metadata()?, fs::metadata(&self.path));
-        match there {
-            Ok(there) => Ok((mine.dev(), mine.ino()) != (there.dev(), there.ino())),
-            // Moved away or removed: there is nothing to be mistaken for.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+        Ok(is_another(&self.file, &self.path)? || is_another(&self.dir, dir_of(&self.path))?)
+    }
+}
+
+/// Whether something else lies at `path`; moved away or removed, there is nothing to be mistaken for.
+fn is_another(mine: &fs::File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(there) => {
+            let mine = mine.metadata()?;
+            Ok((mine.dev(), mine.ino()) != (there.dev(), there.ino()))
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

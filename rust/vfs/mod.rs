@@ -165,7 +165,7 @@ pub trait File: Send + Sync {
 pub trait Lock: Send + Sync {
     /// Where it lies, for messages.
     fn path(&self) -> PathBuf;
-    /// Whether another file stands in its place, which then is another log's, or has another writer.
+    /// Whether another file stands in its place, or another directory in that of its own: another log's, or another writer's.
     ///
     /// # Errors
     /// Of the system.

@@ -150,6 +150,18 @@ def test_another_log_in_its_place_is_left_alone(log, tmp_path, how):
     assert len(numbers(tmp_path / "elsewhere")) in {last + 1, last + 2}
 
 
+def test_a_log_that_is_only_being_made_in_its_place_is_left_alone(log, tmp_path):
+    """Its directories are there, and no LOCK yet."""
+    place = Path(log.path)
+    place.rename(tmp_path / "elsewhere")
+    (place / "segments").mkdir(parents=True)
+    _, error = appended_until_refused(log)
+    check_error(error, LogPoisonedError, "another writer began there")
+    with pytest.raises(StorageError):
+        log.close()
+    assert not any((place / "segments").iterdir())
+
+
 def test_a_second_writer_that_a_removed_lock_file_let_in_ends_the_first(log):
     """The second one recovers under the first one's feet; of the two one must stop."""
     Path(log.path, "LOCK").unlink()
