@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aresbus
@@ -52,8 +52,8 @@ class Zygote:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             time.sleep(0.0002)
-        # The zygote reaps nobody before it says so, and it says so only once.
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one that came to its own end is gone
+            os.kill(pid, signal.SIGKILL)
         while (one := self.heard())[0] != "dead":
             said.append(one)
         return said
