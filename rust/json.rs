@@ -3,13 +3,18 @@
 //! Owns the bytes: quotes, escapes, numbers, commas. Knows nobody's objects: whoever walks a value says what comes next.
 //! Invariant: every value is written with a comma behind it, which the end of its list, object or of the whole takes back.
 //! The form is orjson's, and a test holds the two together (`tests/python/test_core_json.py`): floats are the shortest
-//! decimals that read back as the same float (crate `zmij`, as in orjson), integers are written by `itoa`.
+//! decimals that read back as the same float (prices and quantities by [`decimal`], others by crate `zmij`, as in orjson),
+//! integers are written by `itoa`.
+
+mod decimal;
+
+use decimal::{Decimal, MOST_DECIMAL_BYTES};
 
 /// Texts are copied, and looked through for what needs an escape, in blocks of this size.
 const BLOCK: usize = 16;
 /// Each byte may become `\u00XX`.
 const LONGEST_ESCAPE: usize = 6;
-/// Room for any number, and more than any single sign or word takes.
+/// Room for any number.
 const LONGEST_NUMBER: usize = 32;
 const LEAST_ROOM: usize = 512;
 
@@ -77,8 +82,8 @@ impl JsonText {
 
     /// null, true or false, with its comma.
     #[inline]
-    pub fn word(&mut self, word: &str) {
-        self.put(word.as_bytes());
+    pub fn word<const N: usize>(&mut self, word: &[u8; N]) {
+        self.put(word);
     }
 
     /// A signed integer.
@@ -93,7 +98,14 @@ impl JsonText {
 
     /// A finite number; what would be written for any other is no JSON.
     pub fn float(&mut self, number: f64) {
-        self.put_number(zmij::Buffer::new().format_finite(number));
+        let end = self.end;
+        if let Some(decimal) = Decimal::of(number)
+            && let Some(place) = self.room(MOST_DECIMAL_BYTES).first_chunk_mut()
+        {
+            self.end = end + decimal.write(place, b',');
+        } else {
+            self.put_number(zmij::Buffer::new().format_finite(number));
+        }
     }
 
     /// The key of the value that comes next.
@@ -108,17 +120,14 @@ impl JsonText {
         self.quoted(text, b',');
     }
 
-    #[inline]
     fn quoted(&mut self, text: &str, behind: u8) {
         let source = text.as_bytes();
-        let parts = self.room(source.len() + 3).split_first_mut();
-        let parts = parts.and_then(|(quote, rest)| Some((quote, rest.split_at_mut_checked(source.len())?)));
-        if let Some((quote, (target, rest))) = parts
+        let bytes = source.len() + 3;
+        if let Some([open, target @ .., close, next]) = self.room(bytes).get_mut(..bytes)
             && copy_plain(source, target)
         {
-            *quote = b'"';
-            put(rest, &[b'"', behind]);
-            self.end += source.len() + 3;
+            (*open, *close, *next) = (b'"', b'"', behind);
+            self.end += bytes;
         } else {
             self.escaped(source, behind);
         }
@@ -147,17 +156,23 @@ impl JsonText {
         self.put(&[b'"', behind]);
     }
 
+    /// Up to [`LONGEST_NUMBER`] bytes, and the comma.
     #[inline]
     fn put_number(&mut self, digits: &str) {
-        self.put(digits.as_bytes());
-        self.put(b",");
+        let place = self.room(LONGEST_NUMBER + 1);
+        put(place, digits.as_bytes());
+        if let Some(next) = place.get_mut(digits.len()) {
+            *next = b',';
+        }
+        self.end += digits.len() + 1;
     }
 
-    /// Up to [`LONGEST_NUMBER`] bytes.
     #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        put(self.room(LONGEST_NUMBER), bytes);
-        self.end += bytes.len();
+    fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
+        if let Some(place) = self.room(N).first_chunk_mut() {
+            *place = *bytes;
+            self.end += N;
+        }
     }
 
     /// At least `wanted` bytes behind what is written.
@@ -180,8 +195,7 @@ impl JsonText {
 fn put(target: &mut [u8], bytes: &[u8]) {
     let Some(place) = target.get_mut(..bytes.len()) else { return };
     match bytes.len() {
-        0 => {}
-        1..4 => place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte),
+        0..4 => copy_three(bytes, place),
         4..8 => copy_ends::<4>(bytes, place),
         8..16 => copy_ends::<8>(bytes, place),
         16..=32 => copy_ends::<16>(bytes, place),
@@ -194,6 +208,17 @@ fn put(target: &mut [u8], bytes: &[u8]) {
 fn copy_ends<const N: usize>(source: &[u8], target: &mut [u8]) {
     if let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>()) {
         ends(target, first, last);
+    }
+}
+
+/// At most three: the first, the middle one and the last.
+#[inline]
+fn copy_three(source: &[u8], target: &mut [u8]) {
+    let last = source.len().saturating_sub(1);
+    for at in [0, source.len() / 2, last] {
+        if let (Some(byte), Some(place)) = (source.get(at), target.get_mut(at)) {
+            *place = *byte;
+        }
     }
 }
 
@@ -215,17 +240,15 @@ fn copy_plain(source: &[u8], target: &mut [u8]) -> bool {
     }
     if let (Some(first), Some(last)) = (source.first_chunk::<8>(), source.last_chunk::<8>()) {
         ends(target, first, last);
-        return is_plain_word(u64::from_le_bytes(*first)) && is_plain_word(u64::from_le_bytes(*last));
+        return signs(u64::from_le_bytes(*first)) | signs(u64::from_le_bytes(*last)) == 0;
     }
     if let (Some(first), Some(last)) = (source.first_chunk::<4>(), source.last_chunk::<4>()) {
         ends(target, first, last);
         let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-        return is_plain_word(half(first) << 32 | half(last));
+        return signs(half(first) << 32 | half(last)) == 0;
     }
-    source.iter().zip(target).all(|(byte, place)| {
-        *place = *byte;
-        *byte >= b' ' && *byte != b'"' && *byte != b'\\'
-    })
+    copy_three(source, target);
+    source.iter().all(|byte| *byte >= b' ' && *byte != b'"' && *byte != b'\\')
 }
 
 #[inline]
@@ -238,26 +261,26 @@ fn ends<const N: usize>(target: &mut [u8], first: &[u8; N], last: &[u8; N]) {
     }
 }
 
-/// Whether no byte is a control sign, a quote or a backslash.
+/// Whether no byte is a control sign, a quote or a backslash: such a one becomes 0 here.
 #[inline]
 fn is_plain_block(block: [u8; BLOCK]) -> bool {
-    block.iter().fold(0, |hit, byte| hit | u8::from(*byte < b' ' || *byte == b'"' || *byte == b'\\')) == 0
+    let left = block.map(|byte| (byte ^ b'"').min(byte ^ b'\\').min(byte.saturating_sub(0x1f)));
+    left.iter().fold(1, |is_plain, byte| is_plain & u8::from(*byte != 0)) == 1
 }
 
-/// The same of eight bytes: a byte less than n borrows into its highest bit when n is taken from it.
+/// The highest bit of each of these among eight bytes: a byte less than n borrows into it when n is taken away. Bytes beyond
+/// ASCII, whose highest bit says nothing, are none.
 ///
-/// The borrow goes on to bytes above such a one only, so the answer for the whole word is exact.
+/// The borrow goes on to bytes above such a one only, so that 0 is exact for the whole word.
 #[inline]
-const fn is_plain_word(word: u64) -> bool {
+const fn signs(word: u64) -> u64 {
     const fn repeated(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }
-    let quote = word ^ repeated(b'"');
-    let backslash = word ^ repeated(b'\\');
-    let is_control = word.wrapping_sub(repeated(b' ')) & !word;
-    let is_quote = quote.wrapping_sub(repeated(1)) & !quote;
-    let is_backslash = backslash.wrapping_sub(repeated(1)) & !backslash;
-    (is_control | is_quote | is_backslash) & repeated(0x80) == 0
+    let control = word.wrapping_sub(repeated(b' '));
+    let quote = (word ^ repeated(b'"')).wrapping_sub(repeated(1));
+    let backslash = (word ^ repeated(b'\\')).wrapping_sub(repeated(1));
+    (control | quote | backslash) & !word & repeated(0x80)
 }
 
 fn hex_digit(half: u8) -> u8 {
@@ -311,7 +334,7 @@ mod tests {
         json.integer(-1);
         json.unsigned(u64::MAX);
         json.float(-0.5);
-        json.word("null,");
+        json.word(b"null,");
         json.text(",");
         json.close(b']');
         json.close(b'}');

@@ -184,7 +184,7 @@ pub struct Identity {
 /// An event with its ids in their stored form, the numbers of its texts looked up, and its size known.
 #[derive(Debug)]
 pub struct RecordPlan<'a> {
-    event: NewEvent<'a>,
+    event: &'a NewEvent<'a>,
     ids: [Option<IdView<'a>>; 4],
     event_type: u32,
     source: u32,
@@ -195,9 +195,9 @@ pub struct RecordPlan<'a> {
 
 impl<'a> RecordPlan<'a> {
     /// Plans the record of `event` under `event_id`; `number_of` answers [`INLINE`] for texts without entry.
-    pub fn new(event: &NewEvent<'a>, event_id: IdView<'a>, number_of: &impl Fn(&str) -> u32) -> Self {
+    pub fn new(event: &'a NewEvent<'a>, event_id: IdView<'a>, number_of: &impl Fn(&str) -> u32) -> Self {
         let mut plan = Self {
-            event: *event,
+            event,
             ids: [
                 Some(event_id),
                 event.aggregate_id.map(IdView::of),
@@ -216,8 +216,8 @@ impl<'a> RecordPlan<'a> {
 
     /// The event as it was given.
     #[must_use]
-    pub fn event(&self) -> &NewEvent<'a> {
-        &self.event
+    pub fn event(&self) -> &'a NewEvent<'a> {
+        self.event
     }
 
     /// Whether each of its texts has a number; one without may stand inline for good.
@@ -264,7 +264,7 @@ impl<'a> RecordPlan<'a> {
 
     /// Writes the record but for its commit word, which is returned, into `target` of exactly [`Self::record_bytes`].
     pub fn encode(&self, target: &mut [u8], identity: &Identity, number_of: &impl Fn(&str) -> u32) -> u32 {
-        let event = &self.event;
+        let event = self.event;
         let (word, mut sink) = open(target, Kind::Event, identity, self.event_type);
         sink.u8(event.codec.code());
         sink.u8(self.forms());
@@ -383,7 +383,7 @@ fn put_name(sink: &mut Sink<'_>, number: u32, text: &str) {
 
 fn put_id(sink: &mut Sink<'_>, id: &IdView<'_>) {
     match id {
-        IdView::Uuid(bytes) => sink.put(bytes),
+        IdView::Uuid(bytes) => sink.put(&bytes.0),
         IdView::Text(text) => sink.text(text),
     }
 }

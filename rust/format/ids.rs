@@ -6,17 +6,24 @@ use std::fmt;
 
 use uuid::{Uuid, fmt::Hyphenated};
 
+/// The bytes of a UUID, where words are stored: just made and moved on, they would else be read across the words that they were
+/// stored in, which takes until these are in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(align(8))]
+pub struct UuidBytes(pub [u8; 16]);
+
 /// An id as its text was given; borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdView<'a> {
     /// A canonical UUID: 36 characters, lower case.
-    Uuid([u8; 16]),
+    Uuid(UuidBytes),
     /// Any other text.
     Text(&'a str),
 }
 
 impl<'a> IdView<'a> {
     /// Chooses the form for `text`.
+    #[inline]
     #[must_use]
     pub fn of(text: &'a str) -> Self {
         canonical_uuid(text).map_or(Self::Text(text), Self::Uuid)
@@ -35,7 +42,7 @@ impl<'a> IdView<'a> {
     pub fn with_text<T>(&self, use_text: impl FnOnce(&str) -> T) -> T {
         match self {
             Self::Uuid(bytes) => {
-                use_text(Uuid::from_bytes(*bytes).as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+                use_text(Uuid::from_bytes(bytes.0).as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
             }
             Self::Text(text) => use_text(text),
         }
@@ -60,7 +67,7 @@ impl fmt::Display for IdView<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EventId {
     /// A canonical UUID.
-    Uuid([u8; 16]),
+    Uuid(UuidBytes),
     /// Any other text.
     Text(Box<str>),
 }
@@ -82,9 +89,9 @@ impl fmt::Display for EventId {
     }
 }
 
-fn canonical_uuid(text: &str) -> Option<[u8; 16]> {
+fn canonical_uuid(text: &str) -> Option<UuidBytes> {
     if text.len() != Hyphenated::LENGTH || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
-    Uuid::try_parse(text).ok().map(Uuid::into_bytes)
+    Uuid::try_parse(text).ok().map(|uuid| UuidBytes(uuid.into_bytes()))
 }

@@ -25,7 +25,7 @@ pub use encode::{
     Identity, NewEvent, RecordPlan, SchemaCheck, batch_head, check_aggregate_id, dictionary_record,
     dictionary_record_bytes, end_record,
 };
-pub use ids::{EventId, IdView};
+pub use ids::{EventId, IdView, UuidBytes};
 pub use record::{
     BatchHead, Codec, Fixed, Kind, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault, commit_word,
     split_commit_word,

@@ -11,7 +11,7 @@ use super::{
         FLAG_CALLER_ID, FLAG_EVENT_TIME, FLAG_LOSSY, FLAG_SCHEMA_BREACH, FLAG_SCHEMA_CHECKED,
         FLAG_SCHEMA_VERSION, FLAG_SOURCE, FLAG_TAGS, FORM_ABSENT, FORM_TEXT, FORM_UUID, SchemaCheck,
     },
-    ids::IdView,
+    ids::{IdView, UuidBytes},
     record::{Codec, Fixed, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault},
 };
 
@@ -210,7 +210,7 @@ fn take_name<'a>(fields: &mut Fields<'a>, names: &'a Names) -> Option<&'a str> {
 fn take_id<'a>(fields: &mut Fields<'a>, form: u8) -> Option<Option<IdView<'a>>> {
     match form & 0b11 {
         FORM_ABSENT => Some(None),
-        FORM_UUID => Some(Some(IdView::Uuid(fields.uuid()?))),
+        FORM_UUID => Some(Some(IdView::Uuid(UuidBytes(fields.uuid()?)))),
         FORM_TEXT => Some(Some(IdView::Text(fields.text(MAX_ID_BYTES)?))),
         _ => None,
     }

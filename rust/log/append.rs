@@ -35,7 +35,12 @@ impl Log {
     }
 
     fn append_new(&self, event: &NewEvent<'_>, patience: Patience) -> Result<Appended> {
-        self.tail()?.append(event, patience).map_err(|error| self.name_conflicts(error, patience))
+        let outcome = self.tail()?.append(event, patience);
+        match outcome {
+            Err(error @ Error::Conflict { .. }) => Err(self.name_conflicts(error, patience)),
+            // As it is, where it is: see `UuidBytes` for what moving it costs.
+            outcome => outcome,
+        }
     }
 
     /// Appends all events or none, in one record group that readers see as a whole. Durability as [`Log::append`].

@@ -8,7 +8,7 @@ use pyo3::{exceptions::PyException, prelude::*, types::PyString};
 use super::{
     arguments::{Arguments, Payload},
     encode,
-    error::{committed, raised},
+    error::{committed, raised, to_python},
     event::PyEvent,
     fields::registered,
     log::PyLog,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{Durability, Expected, Patience},
-    error::Error,
+    error::{Error, Result},
     format::{Codec, NewEvent},
     log::Appended,
     planted::{Bug, is_planted},
@@ -47,9 +47,16 @@ impl PyLog {
         arguments: &Arguments<'_>,
         durability: Option<Durability>,
     ) -> PyResult<PyReceipt> {
-        let appended = self.commit(py, payload, arguments)?;
-        self.settle(py, &appended, durability)?;
-        Ok(PyReceipt::from(&appended))
+        let tags = arguments.tags.borrow()?;
+        let event = arguments.new_event(payload, &tags)?;
+        let outcome = self.append_patiently(py, &event);
+        let appended = match outcome {
+            Ok(ref appended) => appended,
+            Err(error) => return Err(to_python(py, error)),
+        };
+        self.tell_listener(py).map_err(|error| told(py, error, appended))?;
+        self.settle(py, appended, durability)?;
+        Ok(PyReceipt::from(appended))
     }
 
     /// Encodes and commits. What is returned is, of a retry, the first one's receipt, for that was delivered; else the live
@@ -66,7 +73,11 @@ impl PyLog {
         let py = data.py();
         let encoded = encode::encode(data, self.non_finite)?;
         let raw = encoded.to_py(py);
-        let appended = self.append_patiently(py, Payload::of(&encoded), &arguments)?;
+        let appended = {
+            let tags = arguments.tags.borrow()?;
+            let event = arguments.new_event(Payload::of(&encoded), &tags)?;
+            raised(py, self.append_patiently(py, &event))?
+        };
         if appended.is_duplicate {
             return Ok(Bound::new(py, PyReceipt::from(&appended))?.into_any());
         }
@@ -90,25 +101,11 @@ impl PyLog {
         finish().map_err(|error| told(py, error, &appended))
     }
 
-    fn commit(&self, py: Python<'_>, payload: Payload<'_>, arguments: &Arguments<'_>) -> PyResult<Appended> {
-        let appended = self.append_patiently(py, payload, arguments)?;
-        self.tell_listener(py).map_err(|error| told(py, error, &appended))?;
-        Ok(appended)
-    }
-
-    fn append_patiently(
-        &self,
-        py: Python<'_>,
-        payload: Payload<'_>,
-        arguments: &Arguments<'_>,
-    ) -> PyResult<Appended> {
-        let tags = arguments.tags.borrow()?;
-        let event = arguments.new_event(payload, &tags)?;
-        let outcome = match self.engine.append(&event, first_patience()) {
-            Err(Error::WouldBlock) => py.detach(|| self.engine.append(&event, Patience::Wait)),
+    fn append_patiently(&self, py: Python<'_>, event: &NewEvent<'_>) -> Result<Appended> {
+        match self.engine.append(event, first_patience()) {
+            Err(Error::WouldBlock) => py.detach(|| self.engine.append(event, Patience::Wait)),
             outcome => outcome,
-        };
-        raised(py, outcome)
+        }
     }
 
     /// Appends all of `events` or none, if all of `expected` is met, and settles.

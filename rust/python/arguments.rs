@@ -57,6 +57,7 @@ impl<'a> Payload<'a> {
 
 impl Arguments<'_> {
     /// The event to append, borrowed from these arguments; `tags` is [`Tags::borrow`] of theirs.
+    #[inline]
     pub fn new_event<'a>(
         &'a self,
         payload: Payload<'a>,

@@ -56,7 +56,7 @@ fn drafts<'py>(
     non_finite: NonFinite,
     texts: &mut Texts,
 ) -> PyResult<Vec<Draft<'py>>> {
-    let mut drafts = Vec::new();
+    let mut drafts = Vec::with_capacity(events.cast_exact::<PyList>().map_or(0, PyListMethods::len));
     for (at, event) in events.try_iter()?.enumerate() {
         let draft = event.and_then(|event| draft(&event, defaults, non_finite, texts)).inspect_err(|error| {
             // Which of thousands it was; an exception without room for notes is as good without.

@@ -102,6 +102,7 @@ pub fn write_json(value: &Bound<'_, PyAny>, json: &mut JsonText) -> bool {
 
 /// # Safety
 /// The thread is attached; `value` points to a living object that stays alive.
+#[inline]
 unsafe fn write_value(value: *mut ffi::PyObject, json: &mut JsonText, depth: u32) -> bool {
     // SAFETY: each call only reads, and each cast is to the exact type that was just compared. Items are
     // borrowed from their container, which cannot change meanwhile: it is alive, the thread attached, and neither the
@@ -119,24 +120,36 @@ unsafe fn write_value(value: *mut ffi::PyObject, json: &mut JsonText, depth: u32
             json.float(number);
         } else if kind == &raw mut ffi::PyLong_Type {
             return write_integer(value, json);
-        } else if kind == &raw mut ffi::PyBool_Type {
-            json.word(if value == ffi::Py_True() { "true," } else { "false," });
+        } else if value == ffi::Py_True() {
+            json.word(b"true,");
+        } else if value == ffi::Py_False() {
+            json.word(b"false,");
         } else if value == ffi::Py_None() {
-            json.word("null,");
+            json.word(b"null,");
         } else if kind == &raw mut ffi::PyDict_Type && depth > 0 {
             return write_dict(value, json, depth - 1);
         } else if kind == &raw mut ffi::PyList_Type && depth > 0 {
-            json.open(b'[');
-            for at in 0..ffi::PyList_GET_SIZE(value) {
-                if !write_value(ffi::PyList_GET_ITEM(value, at), json, depth - 1) {
-                    return false;
-                }
-            }
-            json.close(b']');
+            return write_list(value, json, depth - 1);
         } else {
             return false;
         }
     }
+    true
+}
+
+/// # Safety
+/// As [`write_value`]; `list` is exactly a list.
+unsafe fn write_list(list: *mut ffi::PyObject, json: &mut JsonText, depth: u32) -> bool {
+    json.open(b'[');
+    // SAFETY: as in `write_value`; nothing changes the list meanwhile.
+    unsafe {
+        for at in 0..ffi::PyList_GET_SIZE(list) {
+            if !write_value(ffi::PyList_GET_ITEM(list, at), json, depth) {
+                return false;
+            }
+        }
+    }
+    json.close(b']');
     true
 }
 

@@ -6,7 +6,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pyo3::{
@@ -47,14 +50,20 @@ pub struct PyLog {
     pub(super) life: Arc<Life>,
     /// Held for pointer copies only, with the GIL: never contended, no Python code under it.
     listener: Mutex<Option<Py<PyAny>>>,
+    /// Whether there is one. Changes with the GIL held, as it is read: an append asks no lock.
+    has_listener: AtomicBool,
 }
 
 impl PyLog {
     pub(super) fn listener<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        if !self.has_listener.load(Ordering::Relaxed) {
+            return None;
+        }
         self.listener_slot().as_ref().map(|listener| listener.bind(py).clone())
     }
 
     fn set_listener(&self, listener: Option<Py<PyAny>>) {
+        self.has_listener.store(listener.is_some(), Ordering::Relaxed);
         let replaced = std::mem::replace(&mut *self.listener_slot(), listener);
         // ORDER: the lock is free again before the old listener goes, which may run Python code.
         drop(replaced);
@@ -115,7 +124,16 @@ impl PyLog {
         let opened = py.detach(|| Log::open(Location::Elsewhere(vfs, &place.path), options, clock));
         let engine = Arc::new(raised(py, opened)?);
         let life = Life::of(&engine);
-        Ok(Self { engine, durability, non_finite, mode, place, life, listener: Mutex::new(None) })
+        Ok(Self {
+            engine,
+            durability,
+            non_finite,
+            mode,
+            place,
+            life,
+            listener: Mutex::new(None),
+            has_listener: AtomicBool::new(false),
+        })
     }
 
     /// Make everything committed so far durable; returns `durable_seq`. Raises `LogPoisonedError`.

@@ -6,7 +6,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
     excerpt::Excerpt,
-    format::{FORMAT_VERSION, IdView},
+    format::{FORMAT_VERSION, IdView, UuidBytes},
     log::{Log, Retained, SegmentStats, Stats},
     recovery::{Cut, Loss, Recovery},
     repair::Repair,
@@ -100,7 +100,7 @@ pub fn retained<'py>(py: Python<'py>, found: &Retained) -> PyResult<Bound<'py, P
 
 /// The text of a log's id.
 pub fn uuid_text(id: [u8; 16]) -> String {
-    IdView::Uuid(id).to_string()
+    IdView::Uuid(UuidBytes(id)).to_string()
 }
 
 fn segment<'py>(py: Python<'py>, found: &SegmentStats) -> PyResult<Bound<'py, PyDict>> {

@@ -185,11 +185,11 @@ impl Tail {
         event.check()?;
         let mut writer = self.lock_writer(patience)?;
         self.refuse_if_unwell()?;
-        let appended = writer.append(self, event, self.clock.now_ns(), patience)?;
-        if event.lossy {
+        let outcome = writer.append(self, event, self.clock.now_ns(), patience);
+        if event.lossy && outcome.is_ok() {
             self.counters.lossy.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(appended)
+        outcome
     }
 
     /// Appends all of `events` or none (R7).

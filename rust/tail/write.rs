@@ -19,14 +19,14 @@ use crate::{
     config::{Expected, Patience},
     error::{Error, Result},
     format::{
-        EventId, IdView, Identity, NO_SEQ, NewEvent, RECORD_FIXED_BYTES, RecordPlan, batch_head,
+        EventId, IdView, Identity, NO_SEQ, NewEvent, RECORD_FIXED_BYTES, RecordPlan, UuidBytes, batch_head,
         dictionary_record, dictionary_record_bytes, segment::RECORDS_OFFSET,
     },
     heads::{Head, Heads},
     map::WriteMap,
     planted::{Bug, is_planted},
     segment::{CUT_OFF, Position, Segment},
-    threads::atomic::Ordering,
+    threads::atomic::{AtomicU64, Ordering},
 };
 
 /// Every append leaves room for the record that ends the segment.
@@ -145,7 +145,7 @@ impl Writer {
         checks.outcome()?;
         let event_id = self.id_for(event, now_ns)?;
         let mut plan = self.plan(event, &event_id);
-        if !self.has_place_for(&plan, now_ns) {
+        if !self.has_place_for(slice::from_ref(&plan), plan.record_bytes(), now_ns) {
             self.make_room(tail, slice::from_ref(event), false, now_ns, patience)?;
             plan = self.plan(event, &event_id);
         }
@@ -180,20 +180,22 @@ impl Writer {
         if is_planted(Bug::BatchNotAtomic) {
             return events.iter().map(|event| self.append(tail, event, now_ns, patience)).collect();
         }
-        self.make_room(tail, events, true, now_ns, patience)?;
+        let ids = events.iter().map(|event| self.id_for(event, now_ns)).collect::<Result<Vec<_>>>()?;
+        let mut plans = self.plans(events, &ids);
+        let bytes = RECORD_FIXED_BYTES + plans.iter().map(RecordPlan::record_bytes).sum::<usize>();
+        if !self.has_place_for(&plans, bytes, now_ns) {
+            self.make_room(tail, events, true, now_ns, patience)?;
+            plans = self.plans(events, &ids);
+        }
         let start = self.active.offset;
         let first = self.identity(now_ns, None);
         let mut offset = start + RECORD_FIXED_BYTES;
-        let mut receipts = Vec::with_capacity(events.len());
-        for ((event, head), seq) in events.iter().zip(heads).zip(self.next_seq..) {
-            let event_id = self.id_for(event, now_ns)?;
-            let identity = Identity { seq, ..self.identity(now_ns, head) };
-            let plan = self.plan(event, &event_id);
-            let word = self.encode(&plan, offset, &identity);
+        for ((plan, head), seq) in plans.iter().zip(&heads).zip(self.next_seq..) {
+            let identity = Identity { seq, ..self.identity(now_ns, *head) };
+            let word = self.encode(plan, offset, &identity);
             // Not visible yet: readers stop at the head's zero word.
             self.active.map.commit(offset, word);
             offset += plan.record_bytes();
-            receipts.push(appended(event, event_id, &identity));
         }
         let members = (offset - start - RECORD_FIXED_BYTES) as u64;
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
@@ -202,6 +204,11 @@ impl Writer {
         self.active.seal_at(start, offset, word);
         self.refuse_if_broken(tail)?;
         self.active.offset = offset;
+        let receipts = events.iter().zip(ids).zip(heads).zip(self.next_seq..);
+        let receipts = receipts.map(|(((event, id), head), seq)| {
+            appended(event, id, &Identity { seq, ..self.identity(now_ns, head) })
+        });
+        let receipts = receipts.collect();
         self.next_seq += u64::from(count);
         self.publish(tail, u64::from(count), offset - start);
         for (id, head) in overlay {
@@ -251,17 +258,24 @@ impl Writer {
         Ok(())
     }
 
-    fn plan<'a>(&self, event: &NewEvent<'a>, event_id: &'a EventId) -> RecordPlan<'a> {
+    fn plan<'a>(&self, event: &'a NewEvent<'a>, event_id: &'a EventId) -> RecordPlan<'a> {
         RecordPlan::new(event, event_id.view(), &|text| self.active.dictionary.number_of(text))
     }
 
-    /// Whether [`Writer::make_room`] would do nothing, which is so for nearly every event.
-    fn has_place_for(&self, plan: &RecordPlan<'_>, now_ns: i64) -> bool {
+    fn plans<'a>(&self, events: &'a [NewEvent<'a>], ids: &'a [EventId]) -> Vec<RecordPlan<'a>> {
+        events.iter().zip(ids).map(|(event, id)| self.plan(event, id)).collect()
+    }
+
+    /// Whether [`Writer::make_room`] would do nothing for `bytes` of records, which is so for nearly every event.
+    fn has_place_for(&self, plans: &[RecordPlan<'_>], bytes: usize, now_ns: i64) -> bool {
         let active = &self.active;
-        plan.record_bytes() <= active.room()
+        let needs_no_name = |plan: &RecordPlan<'_>| {
+            plan.is_named() || active.dictionary.missing(slice::from_ref(plan.event())).texts.is_empty()
+        };
+        bytes <= active.room()
             && !active.is_empty()
             && utc_day(now_ns) <= active.day
-            && (plan.is_named() || active.dictionary.missing(slice::from_ref(plan.event())).texts.is_empty())
+            && plans.iter().all(needs_no_name)
     }
 
     /// Sees to it that the records of `events` fit, rolling if they must go to the next segment, and that their texts
@@ -336,13 +350,13 @@ impl Writer {
             Some(maker) => maker,
             none => none.insert(IdMaker::new()?),
         };
-        Ok(EventId::Uuid(maker.next(now_ns)))
+        Ok(EventId::Uuid(UuidBytes(maker.next(now_ns))))
     }
 
     fn publish(&self, tail: &Tail, events: u64, bytes: usize) {
         tail.committed.store(self.committed());
-        tail.counters.appended.fetch_add(events, Ordering::Relaxed);
-        tail.counters.appended_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        count(&tail.counters.appended, events);
+        count(&tail.counters.appended_bytes, bytes as u64);
     }
 
     pub fn committed(&self) -> CommittedPosition {
@@ -354,11 +368,17 @@ impl Writer {
     }
 }
 
+/// Adds to what only the holder of the writer's lock changes. A locked addition would wait until the record has reached the cache,
+/// whose lines nobody has asked for before: as dear as all else together.
+fn count(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
 /// Bytes that the records of `events` will take, with those of the names they miss.
 fn measure(events: &[NewEvent<'_>], dictionary: &Dictionary, missing: &Missing<'_>, is_batch: bool) -> usize {
     let number_of = |text: &str| dictionary.future_number_of(missing, text);
     // Every made id is a UUID, whatever its value.
-    let made = IdView::Uuid([0; 16]);
+    let made = IdView::Uuid(UuidBytes([0; 16]));
     let size = |event: &NewEvent<'_>| {
         RecordPlan::new(event, event.event_id.map_or(made, IdView::of), &number_of).record_bytes()
     };

@@ -10,7 +10,7 @@ use super::{Finding, Severity};
 use crate::{
     error::Error,
     evidence::{Hash, Run, TreeHead},
-    format::IdView,
+    format::{IdView, UuidBytes},
     place::Place,
 };
 
@@ -62,7 +62,7 @@ impl Against {
         };
         let Some(any) = heads.first() else { return against };
         if against.ahead.is_empty() {
-            let (head, log) = (IdView::Uuid(any.log_id), IdView::Uuid(log_id));
+            let (head, log) = (IdView::Uuid(UuidBytes(any.log_id)), IdView::Uuid(UuidBytes(log_id)));
             against.note(
                 &Spot::default().at(&place.path),
                 None,
