@@ -207,6 +207,8 @@ fn take_name<'a>(fields: &mut Fields<'a>, names: &'a Names) -> Option<&'a str> {
 
 /// `None`: the form is impossible or the bytes end; `Some(None)`: there is no such id.
 #[expect(clippy::option_option, reason = "absent and impossible are two things")]
+#[expect(clippy::inline_always, reason = "an id handed over in memory is waited for, four times a record")]
+#[inline(always)]
 fn take_id<'a>(fields: &mut Fields<'a>, form: u8) -> Option<Option<IdView<'a>>> {
     match form & 0b11 {
         FORM_ABSENT => Some(None),

@@ -24,8 +24,10 @@ use super::{
 #[pyclass(name = "Event", module = "aresbus._core", subclass, weakref, frozen)]
 pub struct PyEvent {
     pub(super) fields: Mutex<Fields>,
-    /// Empty for an event that was never stored.
-    pub(super) origin: OnceLock<Origin>,
+    /// `None` for an event that was never stored.
+    pub(super) origin: Option<Origin>,
+    /// The same of one that got it once it was made, when it was unpickled.
+    pub(super) restored: OnceLock<Box<Origin>>,
     /// Empty but for an event that an upcaster made of a stored one.
     pub(super) presented: OnceLock<Box<Presented>>,
 }
@@ -55,7 +57,7 @@ impl PyEvent {
             metadata: Some(metadata),
             ..Fields::default()
         };
-        Ok(Self { fields: Mutex::new(fields), origin: OnceLock::new(), presented: OnceLock::new() })
+        Ok(Self::made(fields, None))
     }
 
     #[getter(event_type)]
@@ -102,7 +104,7 @@ impl PyEvent {
     /// The stored payload bytes; `None` for an event that was never stored.
     #[getter]
     fn raw<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        Ok(self.origin.get().map(|origin| origin.payload(py)).transpose()?.map(|(raw, _)| raw))
+        Ok(self.origin().map(|origin| origin.payload(py)).transpose()?.map(|(raw, _)| raw))
     }
 
     /// Position in the log; `None` until stored.

@@ -37,17 +37,21 @@ pub type Slot = fn(&mut Fields) -> &mut Option<Py<PyAny>>;
 impl PyEvent {
     /// An event read from a log.
     pub fn stored(origin: Origin) -> Self {
-        Self { fields: Mutex::default(), origin: OnceLock::from(origin), presented: OnceLock::new() }
+        Self::made(Fields::default(), Some(origin))
     }
 
     /// An event published just now. Without `data` it is decoded from the stored bytes when touched.
     pub fn live(origin: Origin, event_type: Option<Py<PyAny>>, data: Option<Py<PyAny>>) -> Self {
-        let fields = Fields { event_type, data, ..Fields::default() };
-        Self { fields: Mutex::new(fields), origin: OnceLock::from(origin), presented: OnceLock::new() }
+        Self::made(Fields { event_type, data, ..Fields::default() }, Some(origin))
+    }
+
+    pub(super) fn made(fields: Fields, origin: Option<Origin>) -> Self {
+        let (restored, presented) = (OnceLock::new(), OnceLock::new());
+        Self { fields: Mutex::new(fields), origin, restored, presented }
     }
 
     pub fn origin(&self) -> Option<&Origin> {
-        self.origin.get()
+        self.origin.as_ref().or_else(|| self.restored.get().map(AsRef::as_ref))
     }
 
     /// What it says otherwise than its record, if an upcaster made it.
@@ -58,7 +62,9 @@ impl PyEvent {
     /// Gives an event that was just made its place in a log; one that has a place keeps it.
     pub fn set_origin(&self, origin: Origin) {
         // A second origin is dropped: unpickling sets it once, on an event nobody else knows.
-        drop(self.origin.set(origin));
+        if self.origin.is_none() {
+            drop(self.restored.set(Box::new(origin)));
+        }
     }
 
     pub fn fields(&self) -> MutexGuard<'_, Fields> {
@@ -66,7 +72,7 @@ impl PyEvent {
     }
 
     pub fn place(&self) -> PyResult<Option<Place>> {
-        self.origin.get().map(Origin::place).transpose()
+        self.origin().map(Origin::place).transpose()
     }
 
     pub fn known<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {

@@ -4,7 +4,7 @@
 //! Invariants: every fact of the record is shared, not decoded and stored again; a presentation of a presentation refers to
 //! the stored event itself; no Python object kept here can be part of a reference cycle.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyString};
 
@@ -45,11 +45,8 @@ pub fn present(
         (fields.is_replay, fields.status.as_ref().map(|status| status.clone_ref(py)))
     };
     let fields = Fields { data: Some(data), status, is_replay, stored: Some(stored), ..Fields::default() };
-    Ok(PyEvent {
-        fields: Mutex::new(fields),
-        origin: OnceLock::from(origin.clone()),
-        presented: OnceLock::from(Box::new(presented)),
-    })
+    let presented = OnceLock::from(Box::new(presented));
+    Ok(PyEvent { presented, ..PyEvent::made(fields, Some(origin.clone())) })
 }
 
 /// The event as it was stored; the event itself unless it is a presentation.

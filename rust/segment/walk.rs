@@ -157,10 +157,14 @@ impl Walk {
                 return Step::Fault(RecordFault::Content("its position is out of order"));
             }
             let found = match fixed.kind {
-                Kind::Event => self.view(fixed).map(|view| {
-                    look(&view);
-                    Some(Step::Event(fixed))
-                }),
+                // Looked at where it lies: moving a view that was just made waits for it to reach the cache.
+                Kind::Event => match self.view(fixed) {
+                    Ok(ref view) => {
+                        look(view);
+                        Ok(Some(Step::Event(fixed)))
+                    }
+                    Err(fault) => Err(fault),
+                },
                 Kind::End => Ok(Some(Step::End { next_segment: fixed.aggregate_prev.unwrap_or(0) })),
                 Kind::BatchHead => self.check_batch(fixed).map(|()| None),
                 Kind::Dictionary => self.learn_name(fixed).map(|()| None),
