@@ -57,8 +57,10 @@ impl Tail {
         let mut retained = Retained { first_seq: self.shelf.first_seq(), ..Retained::default() };
         let (Some(first), false) = (segments.get(going.len()), going.is_empty()) else { return Ok(retained) };
         let first_seq = first.entry.first_seq;
-        // ORDER: the entry of what becomes the first segment is durable before META names it.
+        // ORDER: the entry of what becomes the first segment is durable before META names it. With what goes its watermarks go:
+        // what stays has one that says so, or a reader's backup would have nothing of it.
         self.sync_now()?;
+        self.store_watermark()?;
         keep(first_seq)?;
         retained.kept_heads = self.keep_heads(first_seq)?;
         if is_planted(Bug::DroppedBeforeMeta) {

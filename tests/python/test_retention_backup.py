@@ -65,6 +65,17 @@ def test_a_backup_beside_passes_of_retention_is_one_state_of_the_log(tmp_path, m
         assert len(firsts) > 1
 
 
+def test_a_readers_backup_right_behind_a_pass_has_what_the_pass_left(tmp_path):
+    with opened(tmp_path / "log", sync_interval_ms=60_000) as log:
+        filled(log, 400)
+        sealed(log)
+        with opened(tmp_path / "log", mode="r") as reader:
+            log.apply_retention(log.retention_plan(FEW))
+            report = reader.backup(tmp_path / "backup")
+            assert report.first_seq == log.first_seq > 0
+            assert report.last_seq == log.last_seq
+
+
 def test_holds_are_taken_whole_while_they_change(tmp_path):
     with opened(tmp_path / "log") as log:
         filled(log, 200)
