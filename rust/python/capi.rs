@@ -1,7 +1,9 @@
 //! What the C API of CPython needs and PyO3 does not offer: which interpreter is this, what does a context variable
 //! hold, what is the JSON of a value, read where it lies, and how is a method called without a tuple or a dict?
 //!
-//! Owns the only `unsafe` of the binding.
+//! Owns, with [`gil_cell`], the only `unsafe` of the binding.
+
+pub mod gil_cell;
 
 use std::{
     any::Any,

@@ -3,7 +3,7 @@
 //! Owns the class and what each of its names answers. What is stored for good is [`Origin`]'s; the three
 //! changeable fields are [`super::fields`]'.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use pyo3::{
     PyTraverseError, PyVisit, intern,
@@ -13,6 +13,7 @@ use pyo3::{
 };
 
 use super::{
+    capi::gil_cell::GilCell,
     fields::{Fields, data, event_type, fact, metadata},
     hooks::hooks,
     origin::{Origin, codec_name, schema_valid},
@@ -23,7 +24,7 @@ use super::{
 /// One event: made by a user, published live, or read from a log. Behaves as a dataclass.
 #[pyclass(name = "Event", module = "aresbus._core", subclass, weakref, frozen)]
 pub struct PyEvent {
-    pub(super) fields: Mutex<Fields>,
+    pub(super) fields: GilCell<Fields>,
     /// `None` for an event that was never stored.
     pub(super) origin: Option<Origin>,
     /// The same of one that got it once it was made, when it was unpickled.
@@ -237,13 +238,13 @@ impl PyEvent {
 
     /// The event reached its handler through a replay.
     #[getter]
-    fn is_replay(&self) -> bool {
-        self.fields().is_replay
+    fn is_replay(&self, py: Python<'_>) -> bool {
+        self.fields(py).is_replay
     }
 
     /// Say that the event reaches its handler through a replay.
-    fn _set_replay(&self) {
-        self.fields().is_replay = true;
+    fn _set_replay(&self, py: Python<'_>) {
+        self.fields(py).is_replay = true;
     }
 
     /// The bus's view of the delivery; becomes `metadata.status`, also of metadata not made yet.
@@ -317,8 +318,7 @@ impl PyEvent {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Never waits: the lock is held for pointer copies only, with the GIL.
-        let Ok(fields) = self.fields.try_lock() else { return Ok(()) };
+        let Some(fields) = self.fields.peek(&visit) else { return Ok(()) };
         for field in [&fields.event_type, &fields.data, &fields.metadata, &fields.status] {
             visit.call(field)?;
         }
@@ -326,7 +326,9 @@ impl PyEvent {
     }
 
     fn __clear__(&self) {
-        let cleared = std::mem::take(&mut *self.fields());
-        drop(cleared);
+        Python::attach(|py| {
+            let cleared = std::mem::take(&mut *self.fields(py));
+            drop(cleared);
+        });
     }
 }

@@ -1,14 +1,14 @@
 //! The three changeable fields of an event, and when each is made: at the first touch, never before.
 //!
-//! Owns the lazy making of type, data and metadata, and their assignment. Invariants: the fields' lock is held for
-//! pointer copies only, so no Python code runs under it and it is never contended while the GIL is held; a first
-//! touch in two threads gives both the same object.
+//! Owns the lazy making of type, data and metadata, and their assignment. Invariants: the fields are held for
+//! pointer copies only, so no Python code runs meanwhile; a first touch in two threads gives both the same object.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{cell::RefMut, sync::OnceLock};
 
 use pyo3::{prelude::*, types::PyString};
 
 use super::{
+    capi::gil_cell::GilCell,
     encode,
     event::PyEvent,
     hooks::hooks,
@@ -47,7 +47,7 @@ impl PyEvent {
 
     pub(super) fn made(fields: Fields, origin: Option<Origin>) -> Self {
         let (restored, presented) = (OnceLock::new(), OnceLock::new());
-        Self { fields: Mutex::new(fields), origin, restored, presented }
+        Self { fields: GilCell::new(fields), origin, restored, presented }
     }
 
     pub fn origin(&self) -> Option<&Origin> {
@@ -67,8 +67,8 @@ impl PyEvent {
         }
     }
 
-    pub fn fields(&self) -> MutexGuard<'_, Fields> {
-        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn fields<'a>(&'a self, py: Python<'a>) -> RefMut<'a, Fields> {
+        self.fields.hold(py)
     }
 
     pub fn place(&self) -> PyResult<Option<Place>> {
@@ -76,20 +76,20 @@ impl PyEvent {
     }
 
     pub fn known<'py>(&self, py: Python<'py>, slot: Slot) -> Option<Bound<'py, PyAny>> {
-        slot(&mut self.fields()).as_ref().map(|value| value.bind(py).clone())
+        slot(&mut self.fields(py)).as_ref().map(|value| value.bind(py).clone())
     }
 
     /// Fills an empty slot; where another thread was faster, its value stays and is returned.
     fn fill<'py>(&self, slot: Slot, made: &Bound<'py, PyAny>) -> Bound<'py, PyAny> {
         let py = made.py();
-        let mut fields = self.fields();
+        let mut fields = self.fields(py);
         slot(&mut fields).get_or_insert_with(|| made.clone().unbind()).bind(py).clone()
     }
 
     pub fn assign(&self, slot: Slot, value: Bound<'_, PyAny>) {
         let py = value.py();
-        let replaced = slot(&mut self.fields()).replace(value.unbind());
-        // ORDER: the lock is free again before the old value goes, which may run Python code.
+        let replaced = slot(&mut self.fields(py)).replace(value.unbind());
+        // ORDER: they are free again before the old value goes, which may run Python code.
         let_go(py, replaced);
     }
 }

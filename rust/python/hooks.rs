@@ -1,15 +1,14 @@
 //! What Python owns and the engine calls: the type registry, metadata, dict forms.
 //!
 //! Owns the one set of hooks that `install` leaves here. Refuses to know what metadata or a status is.
-//! Invariant: the lock is held for a pointer copy only; no Python code runs under it.
-
-use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::{
     exceptions::PyRuntimeError,
     prelude::*,
     types::{PyDict, PyString, PyType},
 };
+
+use super::capi::gil_cell::GilCell;
 
 /// The hooks, by the names `install` gives them.
 pub struct Hooks {
@@ -27,9 +26,9 @@ pub struct Hooks {
     pub pending: Py<PyAny>,
 }
 
-static HOOKS: Mutex<Option<Arc<Hooks>>> = Mutex::new(None);
+static HOOKS: GilCell<Option<&'static Hooks>> = GilCell::new(None);
 
-/// Hand the engine what Python owns. A second call, as a module reload makes it, replaces the first.
+/// Hand the engine what Python owns. A second call, as a module reload makes it, replaces the first, which stays in memory.
 #[pyfunction]
 #[pyo3(signature = (*, event_types, metadata_class, epoch, version_tag, default_version, to_dict, from_dict, pending))]
 #[expect(clippy::too_many_arguments, reason = "one name each, all by keyword")]
@@ -56,26 +55,18 @@ pub fn install(
         from_dict,
         pending,
     };
-    let mut slot = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
-    let replaced = slot.replace(Arc::new(hooks));
-    // ORDER: the lock goes before the old hooks, whose last references may run Python code.
-    drop(slot);
-    drop(replaced);
+    *HOOKS.hold(py) = Some(Box::leak(Box::new(hooks)));
     Ok(())
 }
 
 /// The hooks. Where nobody has imported `aresbus.events` yet, as in a process that unpickles its first event, it is
 /// imported now.
-pub fn hooks(py: Python<'_>) -> PyResult<Arc<Hooks>> {
-    if let Some(hooks) = installed() {
+pub fn hooks(py: Python<'_>) -> PyResult<&'static Hooks> {
+    if let Some(hooks) = *HOOKS.hold(py) {
         return Ok(hooks);
     }
     py.import("aresbus.events")?;
-    installed().ok_or_else(|| {
+    HOOKS.hold(py).ok_or_else(|| {
         PyRuntimeError::new_err("aresbus.events is being imported and has installed nothing yet")
     })
-}
-
-fn installed() -> Option<Arc<Hooks>> {
-    HOOKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -4,13 +4,7 @@
 //! threads. What a call does is the engine's; how an append goes is [`super::append`]'s. Invariant (R12): nothing
 //! here waits for the engine while holding the GIL.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::PathBuf, sync::Arc};
 
 use pyo3::{
     PyTraverseError, PyVisit,
@@ -22,6 +16,7 @@ use pyo3::{
 
 use super::{
     arguments::durability_name,
+    capi::gil_cell::GilCell,
     clock::{PyManualClock, default_clock},
     encode::NonFinite,
     error::{closed_error, raised},
@@ -48,29 +43,18 @@ pub struct PyLog {
     /// Where it is, for what works on files alone.
     pub(super) place: Place,
     pub(super) life: Arc<Life>,
-    /// Held for pointer copies only, with the GIL: never contended, no Python code under it.
-    listener: Mutex<Option<Py<PyAny>>>,
-    /// Whether there is one. Changes with the GIL held, as it is read: an append asks no lock.
-    has_listener: AtomicBool,
+    listener: GilCell<Option<Py<PyAny>>>,
 }
 
 impl PyLog {
     pub(super) fn listener<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        if !self.has_listener.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.listener_slot().as_ref().map(|listener| listener.bind(py).clone())
+        self.listener.hold(py).as_ref().map(|listener| listener.bind(py).clone())
     }
 
-    fn set_listener(&self, listener: Option<Py<PyAny>>) {
-        self.has_listener.store(listener.is_some(), Ordering::Relaxed);
-        let replaced = std::mem::replace(&mut *self.listener_slot(), listener);
-        // ORDER: the lock is free again before the old listener goes, which may run Python code.
+    fn set_listener(&self, py: Python<'_>, listener: Option<Py<PyAny>>) {
+        let replaced = std::mem::replace(&mut *self.listener.hold(py), listener);
+        // ORDER: nothing is held any more when the old listener goes, which may run Python code.
         drop(replaced);
-    }
-
-    fn listener_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine, unless the handle is closed.
@@ -124,16 +108,7 @@ impl PyLog {
         let opened = py.detach(|| Log::open(Location::Elsewhere(vfs, &place.path), options, clock));
         let engine = Arc::new(raised(py, opened)?);
         let life = Life::of(&engine);
-        Ok(Self {
-            engine,
-            durability,
-            non_finite,
-            mode,
-            place,
-            life,
-            listener: Mutex::new(None),
-            has_listener: AtomicBool::new(false),
-        })
+        Ok(Self { engine, durability, non_finite, mode, place, life, listener: GilCell::new(None) })
     }
 
     /// Make everything committed so far durable; returns `durable_seq`. Raises `LogPoisonedError`.
@@ -164,8 +139,8 @@ impl PyLog {
     }
 
     /// Call `callback()` after each append through this handle, in the appending thread.
-    fn _on_commit(&self, callback: Option<Py<PyAny>>) {
-        self.set_listener(callback);
+    fn _on_commit(&self, py: Python<'_>, callback: Option<Py<PyAny>>) {
+        self.set_listener(py, callback);
     }
 
     /// Store a snapshot atomically (checksummed, replace-and-rename); durable on return. Then all but the `kept` newest
@@ -315,13 +290,12 @@ impl PyLog {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Never waits: the lock is held for pointer copies only, with the GIL.
-        let Ok(listener) = self.listener.try_lock() else { return Ok(()) };
+        let Some(listener) = self.listener.peek(&visit) else { return Ok(()) };
         visit.call(&*listener)
     }
 
     fn __clear__(&self) {
-        self.set_listener(None);
+        Python::attach(|py| self.set_listener(py, None));
     }
 }
 

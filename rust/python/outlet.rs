@@ -3,14 +3,11 @@
 //! Owns the short way of an event inside its publish: it is the next one, all who want it are inline, and each of them was
 //! seen free by the long way (inline.py), which puts them among `ready` and takes them from there at whatever changes that.
 //! Everything else, a callback that fails above all, is left to the long way. Inherited from by Python's `Frontier`.
-//! Invariants: locks are held for copies only, so that no Python code runs under them; what is held is bounded by
+//! Invariants: what changes is held for copies only, so that no Python code runs meanwhile; the events are bounded by
 //! `max_history`; nothing here refers to a bus.
 
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
@@ -21,7 +18,7 @@ use pyo3::{
 };
 
 use super::{
-    capi::{call_in_copied_context, thread_ident},
+    capi::{call_in_copied_context, gil_cell::GilCell, thread_ident},
     event::PyEvent,
     fields::let_go,
     histogram::PyHistogram,
@@ -62,8 +59,8 @@ pub struct PyOutlet {
     is_on: AtomicBool,
     has_more: AtomicBool,
     recent: Recent,
-    entered: Mutex<Option<Py<PyTurn>>>,
-    unsettled: Mutex<Vec<Unsettled>>,
+    entered: GilCell<Option<Py<PyTurn>>>,
+    unsettled: GilCell<Vec<Unsettled>>,
     /// By type, everybody who wants it, with their callbacks.
     ready: Py<PyDict>,
     /// A moment, and what Python's monotonic clock said then.
@@ -80,10 +77,6 @@ fn subscription<'py>(one: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyTurn>, B
     Ok((pair.get_item(0)?.cast_into()?, pair.get_item(1)?))
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl PyOutlet {
     /// Holds an event that was appended just now, counts it, and hands it out if that can be done at once. `kind` and
     /// `version` are its type and schema version.
@@ -96,7 +89,7 @@ impl PyOutlet {
         let py = event.py();
         let seq = seq_of(event.get());
         self.recent.put(event);
-        self.terms.tally.get().count_published();
+        self.terms.tally.get().count_published(py);
         if !self.has_inline.load(Relaxed) || self.thread.load(Relaxed) != thread_ident() {
             return Ok(Left::ToLoop);
         }
@@ -111,7 +104,7 @@ impl PyOutlet {
         let Some(ready) = self.ready.bind(py).get_item(kind)? else { return Ok(Left::ToPublisher) };
         let ready = ready.cast::<PyTuple>()?;
         for one in ready.iter_borrowed() {
-            if !subscription(&one)?.0.get().is_free() {
+            if !subscription(&one)?.0.get().is_free(py) {
                 return Ok(Left::ToPublisher);
             }
         }
@@ -143,7 +136,7 @@ impl PyOutlet {
             Some(observe) => observe.bind(event.py()).call1((seq, event)).map(|_noted| Left::ToLoop)?,
             None => Left::Nothing,
         };
-        let is_over = !self.has_more.load(Relaxed) && locked(&self.unsettled).is_empty();
+        let is_over = !self.has_more.load(Relaxed) && self.unsettled.hold(event.py()).is_empty();
         Ok(if is_over { left } else { Left::ToPublisher })
     }
 
@@ -162,7 +155,7 @@ impl PyOutlet {
             let handled_event = self.terms.handled_event.bind(py);
             let outcome = call_in_copied_context(handled_event, &callback, event.as_any());
             if outcome.as_ref().is_ok_and(PyAnyMethods::is_none) && turn.get().take(py) {
-                self.terms.tally.get().count_delivered();
+                self.terms.tally.get().count_delivered(py);
                 is_processed = true;
             } else {
                 self.ready.bind(py).clear();
@@ -170,7 +163,7 @@ impl PyOutlet {
                     Ok(result) => (Some(result.unbind()), None),
                     Err(error) => (None, Some(error)),
                 };
-                locked(&self.unsettled).push((turn.unbind(), result, error));
+                self.unsettled.hold(py).push((turn.unbind(), result, error));
             }
         }
         if is_processed {
@@ -180,7 +173,7 @@ impl PyOutlet {
     }
 
     fn note_entered(&self, turn: &Bound<'_, PyTurn>) {
-        let replaced = locked(&self.entered).replace(turn.clone().unbind());
+        let replaced = self.entered.hold(turn.py()).replace(turn.clone().unbind());
         let_go(turn.py(), replaced);
     }
 
@@ -213,8 +206,8 @@ impl PyOutlet {
             is_on: AtomicBool::new(false),
             has_more: AtomicBool::new(false),
             recent: Recent::new(max_history),
-            entered: Mutex::default(),
-            unsettled: Mutex::default(),
+            entered: GilCell::default(),
+            unsettled: GilCell::default(),
             ready: PyDict::new(py).unbind(),
             began: (Instant::now(), clock.call0()?.extract()?),
             terms: Terms { tally, latency, observe, settled, processed, handled_event },
@@ -285,25 +278,25 @@ impl PyOutlet {
     /// Whose turn began last: the suspect when the loop is held.
     #[getter]
     fn entered<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyTurn>> {
-        locked(&self.entered).as_ref().map(|turn| turn.bind(py).clone())
+        self.entered.hold(py).as_ref().map(|turn| turn.bind(py).clone())
     }
 
     #[setter]
-    fn set_entered(&self, value: Option<Py<PyTurn>>) {
-        let replaced = std::mem::replace(&mut *locked(&self.entered), value);
+    fn set_entered(&self, py: Python<'_>, value: Option<Py<PyTurn>>) {
+        let replaced = std::mem::replace(&mut *self.entered.hold(py), value);
         drop(replaced);
     }
 
     /// There are some.
     #[getter]
-    fn has_unsettled(&self) -> bool {
-        !locked(&self.unsettled).is_empty()
+    fn has_unsettled(&self, py: Python<'_>) -> bool {
+        !self.unsettled.hold(py).is_empty()
     }
 
     /// Callbacks of the short way that did more than to return: subscription, and what each returned or raised. Theirs is
     /// the event in hand.
     fn take_unsettled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let taken = std::mem::take(&mut *locked(&self.unsettled));
+        let taken = std::mem::take(&mut *self.unsettled.hold(py));
         let plain =
             |(turn, result, error): Unsettled| (turn, result, error.map(|error| error.into_value(py)));
         PyList::new(py, taken.into_iter().map(plain))
@@ -338,8 +331,8 @@ impl PyOutlet {
     }
 
     /// Hold no event at or behind `seq`.
-    fn forget_from(&self, seq: u64) {
-        self.recent.forget_from(seq);
+    fn forget_from(&self, py: Python<'_>, seq: u64) {
+        self.recent.forget_from(py, seq);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -352,20 +345,21 @@ impl PyOutlet {
         visit.call(handled_event)?;
         visit.call(&self.ready)?;
         self.recent.visit(&visit)?;
-        // Never waits: the locks are held for copies only, with the GIL.
-        if let Ok(unsettled) = self.unsettled.try_lock() {
+        if let Some(unsettled) = self.unsettled.peek(&visit) {
             for (turn, result, _error) in &*unsettled {
                 visit.call(turn)?;
                 visit.call(result)?;
             }
         }
-        self.entered.try_lock().map_or(Ok(()), |entered| visit.call(&*entered))
+        self.entered.peek(&visit).map_or(Ok(()), |entered| visit.call(&*entered))
     }
 
     fn __clear__(&self) {
-        self.recent.forget_from(0);
-        let unsettled = std::mem::take(&mut *locked(&self.unsettled));
-        let entered = locked(&self.entered).take();
-        drop((unsettled, entered));
+        Python::attach(|py| {
+            self.recent.forget_from(py, 0);
+            let unsettled = std::mem::take(&mut *self.unsettled.hold(py));
+            let entered = self.entered.hold(py).take();
+            drop((unsettled, entered));
+        });
     }
 }

@@ -44,7 +44,7 @@ fn restore<'py>(cls: &Bound<'py, PyType>, facts: Option<Pickled>) -> PyResult<Bo
     if let Some(facts) = facts {
         event.get().set_origin(facts.into_origin());
     }
-    let placeholders = std::mem::take(&mut *event.get().fields());
+    let placeholders = std::mem::take(&mut *event.get().fields(py));
     drop(placeholders);
     Ok(event)
 }
@@ -70,7 +70,7 @@ fn state_of(event: &Bound<'_, PyEvent>) -> PyResult<State> {
     // Of the base class there is nothing to tell; a subclass may keep attributes.
     let of_subclass = event.call_method0(intern!(py, "__getstate__"))?;
     let presented = presented::state_of(event);
-    let fields = event.get().fields();
+    let fields = event.get().fields(py);
     let copy = |field: &Option<Py<PyAny>>| field.as_ref().map(|value| value.clone_ref(py));
     let cell = |field: &Option<Py<PyAny>>| copy(field).map(|value| (value,));
     let of_subclass = (!of_subclass.is_none()).then(|| of_subclass.unbind());
@@ -90,7 +90,7 @@ pub fn set_state(event: &Bound<'_, PyEvent>, state: State) -> PyResult<()> {
     let (event_type, data, metadata, status, is_replay, of_subclass, presented) = state;
     let stored = presented.map(|presented| presented::restore(event, presented));
     let replaced = {
-        let mut fields = event.get().fields();
+        let mut fields = event.get().fields(event.py());
         std::mem::replace(
             &mut *fields,
             Fields {

@@ -41,7 +41,7 @@ pub fn present(
     let presented = Presented { schema_version: exact(schema_version)?, event_type, part };
     let stored = stored(event).unbind();
     let (is_replay, status) = {
-        let fields = this.fields();
+        let fields = this.fields(py);
         (fields.is_replay, fields.status.as_ref().map(|status| status.clone_ref(py)))
     };
     let fields = Fields { data: Some(data), status, is_replay, stored: Some(stored), ..Fields::default() };
@@ -51,7 +51,7 @@ pub fn present(
 
 /// The event as it was stored; the event itself unless it is a presentation.
 pub fn stored<'py>(event: &Bound<'py, PyEvent>) -> Bound<'py, PyEvent> {
-    let fields = event.get().fields();
+    let fields = event.get().fields(event.py());
     fields.stored.as_ref().map_or_else(|| event.clone(), |stored| stored.bind(event.py()).clone())
 }
 

@@ -3,7 +3,7 @@
 //! Owns what is foretold of a record by those before it, which [`super::decode`] repeats. Changes nothing before it knows that
 //! a record fits the pattern.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::{
     Columns, Shape, Standing, forms_of,

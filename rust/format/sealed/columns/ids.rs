@@ -1,6 +1,6 @@
 //! The id that a log would have made next, and the ids that a block has seen.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 const NS_PER_MS: i64 = 1_000_000;
 /// Behind the 48 bits of milliseconds of a version 7 UUID, and behind its variant.
