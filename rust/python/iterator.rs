@@ -68,7 +68,6 @@ pub struct Lost {
 struct Ahead {
     scan: Scan,
     queue: VecDeque<StoredEvent>,
-    batch: Vec<StoredEvent>,
     /// What ended the last batch: raised once the events before it were handed out.
     fault: Option<Error>,
     is_exhausted: bool,
@@ -145,9 +144,9 @@ impl Ahead {
 
     /// Reads events into the queue.
     fn read_ahead(&mut self, max_events: usize) -> Result<()> {
-        self.batch.clear();
-        let read = self.scan.next_batch(&mut self.batch, max_events, BATCH_BYTES);
-        self.queue.extend(self.batch.drain(..));
+        let mut events = Vec::from(std::mem::take(&mut self.queue));
+        let read = self.scan.next_batch(&mut events, max_events, BATCH_BYTES);
+        self.queue = events.into();
         match read {
             // Everything before the damage reads as it was written.
             Err(fault) if !self.queue.is_empty() => self.fault = Some(fault),
@@ -176,8 +175,7 @@ impl PyEventIterator {
     }
 
     fn of(scan: Scan, at_end: AtEnd, life: Arc<Life>, tell: Option<Py<PyAny>>, lost: Option<Lost>) -> Self {
-        let (queue, batch) = (VecDeque::new(), Vec::new());
-        let ahead = Ahead { scan, queue, batch, fault: None, is_exhausted: false, lost };
+        let ahead = Ahead { scan, queue: VecDeque::new(), fault: None, is_exhausted: false, lost };
         let position = AtomicU64::new(ahead.position().unwrap_or(NO_POSITION));
         Self { ahead: Mutex::new(ahead), at_end, life, position, skipped: AtomicU64::new(0), tell }
     }
