@@ -87,7 +87,11 @@ impl<'a> RecordView<'a> {
         let schema_version =
             if flags & FLAG_SCHEMA_VERSION == 0 { None } else { Some(take_name(&mut fields, names)?) };
         let event_time_ns = if flags & FLAG_EVENT_TIME == 0 { None } else { Some(fields.i64()?) };
-        let tags = TagIter::take(&mut fields, names, flags & FLAG_TAGS != 0)?;
+        let tags = if flags & FLAG_TAGS == 0 {
+            TagIter { fields: Fields::new(&[]), names, left: 0 }
+        } else {
+            TagIter::take(&mut fields, names)?
+        };
         let payload = fields.take(payload_bytes)?;
         let padding = fields.rest();
         if padding.len() >= RECORD_ALIGN || padding.iter().any(|byte| *byte != 0) || event_type.is_empty() {
@@ -153,9 +157,9 @@ impl std::fmt::Debug for TagIter<'_> {
 
 impl<'a> TagIter<'a> {
     /// Walks over the tags once to check them, and keeps where they began.
-    fn take(fields: &mut Fields<'a>, names: &'a Names, present: bool) -> Option<Self> {
-        let count = if present { fields.u16()? } else { 0 };
-        if usize::from(count) > MAX_TAGS || present != (count > 0) {
+    fn take(fields: &mut Fields<'a>, names: &'a Names) -> Option<Self> {
+        let count = fields.u16()?;
+        if count == 0 || usize::from(count) > MAX_TAGS {
             return None;
         }
         let tags = Self { fields: fields.clone(), names, left: count };
