@@ -8,6 +8,7 @@ import io
 import pickle
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -129,6 +130,23 @@ def heard(process) -> str:
     line = process.stdout.readline()
     assert line, process.stderr.read()
     return line.rstrip("\n")
+
+
+def heard_out(process) -> tuple:
+    """What a child says from here to its end, and on stderr; one that does not end in time is killed.
+
+    ``communicate`` passes over what the reader of its lines has read ahead: what it gives may begin within a line.
+    """
+    watch = threading.Timer(PATIENCE_SECONDS, process.kill)
+    watch.start()
+    try:
+        if process.stdin is not None:
+            process.stdin.close()
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait()
+    finally:
+        watch.cancel()
+    return out, err
 
 
 class Mount:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import aresbus
 import pytest
-from bad_day_support import PATIENCE_SECONDS, child
+from bad_day_support import PATIENCE_SECONDS, child, heard_out
 
 CHILDREN = str(Path(__file__).with_name("exit_children.py"))
 ENOUGH = 200
@@ -65,6 +65,6 @@ def test_a_signal_ends_it_and_nothing_is_lost(tmp_path, act, number, code, is_cl
     with child(act, tmp_path / "log", script=CHILDREN) as process:
         said = "".join(process.stdout.readline() for _ in range(2 * ENOUGH))
         process.send_signal(number)
-        rest, noise = process.communicate(timeout=PATIENCE_SECONDS)
+        rest, noise = heard_out(process)
     assert (process.returncode, noise) == (code, "")
     check_log(tmp_path / "log", said + rest, is_clean=is_clean)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aresbus
 import pytest
-from bad_day_support import PATIENCE_SECONDS, child, heard, make_log, numbers
+from bad_day_support import PATIENCE_SECONDS, child, heard, heard_out, make_log, numbers
 
 INTERRUPTED = 130
 LINE = b'1723161253937085768 {"stream":"btcusdt@trade","data":{"s":"BTCUSDT","n":%d}}\n'
@@ -187,7 +187,7 @@ def test_a_script_that_appends(tmp_path, loop):
         heard(process)
         acknowledged = [int(heard(process)) for _ in range(20)]
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        out, err = heard_out(process)
     acknowledged += [int(line) for line in out.split()]
     assert process.returncode == -signal.SIGINT
     assert err.rstrip().endswith("KeyboardInterrupt")
@@ -219,7 +219,7 @@ def test_a_script_that_runs_a_bus(tmp_path, way):
     with child(way, tmp_path / "log") as process:
         acknowledged = [int(heard(process)) for _ in range(20)]
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        out, err = heard_out(process)
     acknowledged += [int(line) for line in out.split()]
     assert process.returncode == -signal.SIGINT
     assert err.rstrip().endswith("KeyboardInterrupt")

@@ -10,7 +10,7 @@ import time
 import aresbus
 import pytest
 from aresbus import EnhancedEventBus, HealthLimits
-from bad_day_support import PATIENCE_SECONDS, child, heard
+from bad_day_support import child, heard, heard_out
 from bus_support import run, until
 from faults import with_faults
 from test_bad_day_exit import CHILDREN, ENOUGH, check_log
@@ -82,6 +82,6 @@ def test_a_process_that_is_stopped_goes_on_where_it_was(tmp_path, act):
         process.send_signal(signal.SIGCONT)
         said += "".join(heard(process) + "\n" for _ in range(20 * ENOUGH))
         process.send_signal(signal.SIGTERM)
-        rest, noise = process.communicate(timeout=PATIENCE_SECONDS)
+        rest, noise = heard_out(process)
     assert noise == ""
     check_log(tmp_path / "log", said + rest, is_clean=act == "exit_on_signal")

@@ -11,6 +11,7 @@ from pathlib import Path
 import aresbus
 import pytest
 from aresbus.cli import main
+from bad_day_support import heard_out
 
 VERBS = (
     *("demo", "example", "record", "read", "tail", "info", "verify", "explain", "replay", "rebuild"),
@@ -210,7 +211,7 @@ def interrupted(
             assert line, process.stderr.read()
             out += line
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=30)
+        rest, err = heard_out(process)
         return subprocess.CompletedProcess(command, process.returncode, (out + rest).decode(), err.decode())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aresbus
 import pytest
+from bad_day_support import heard_out
 
 EXAMPLE = Path(aresbus.__file__).parent / "examples" / "sigterm.py"
 
@@ -20,7 +21,7 @@ def test_a_signal_loses_nothing(tmp_path, number, lines):
         acknowledged = [process.stdout.readline().strip() for _ in range(lines)]
         process.send_signal(number)
         process.send_signal(number)  # an impatient supervisor
-        rest, errors = process.communicate(timeout=60)
+        rest, errors = heard_out(process)
     assert process.returncode == 0, errors
     *more, last = rest.splitlines()
     acknowledged += more
