@@ -18,7 +18,7 @@ from aresbus.clock import Clock
 from aresbus.config import BusConfig, parse_config
 from aresbus.correlation import handled_event
 from aresbus.delivery import Delivery
-from aresbus.errors import ConfigError
+from aresbus.errors import ConfigError, LogClosedError
 from aresbus.events import EventSnapshot
 from aresbus.expiry import Expiry
 from aresbus.foreign import ForeignStore
@@ -217,8 +217,7 @@ class ReadableBus:
 
     def get_status(self) -> dict[str, Any]:
         """The state of the bus, ready for JSON."""
-        delivery, log = self._delivery, self._log
-        is_open = log is not None and not log.is_closed
+        delivery = self._delivery
         return {
             "is_running": self.is_running,
             "mode": self._mode,
@@ -232,13 +231,7 @@ class ReadableBus:
             "last_error": self._troubles.last_text,
             "health": self.check_health().to_dict(),
             "retention": self._describe_retention(),
-            "log": {
-                "path": log.path,
-                "last_seq": log.last_seq,
-                "durable_seq": log.durable_seq,
-            }
-            if log is not None and is_open
-            else None,
+            "log": self._describe_log(),
         }
 
     def get_history(self, limit: int | None = None) -> list[dict[str, Any]]:
@@ -287,6 +280,15 @@ class ReadableBus:
             "dropped": subscription.waiting.dropped_count,
             "halted": subscription.halted_for,
         }
+
+    def _describe_log(self) -> dict[str, Any] | None:
+        log = self._log
+        if log is None:
+            return None
+        try:
+            return {"path": log.path, "last_seq": log.last_seq, "durable_seq": log.durable_seq}
+        except LogClosedError:  # perhaps between two of these
+            return None
 
     def _describe_retention(self) -> dict[str, Any]:
         plan = self._expiry.last_plan

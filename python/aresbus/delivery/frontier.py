@@ -11,6 +11,7 @@ from typing import Self
 from aresbus._core import Event, Log, Outlet
 from aresbus.config import BusConfig
 from aresbus.correlation import handled_event
+from aresbus.errors import LogClosedError
 from aresbus.events import EventStatus
 from aresbus.metrics import Counters
 from aresbus.places import end_of, event_at
@@ -69,7 +70,10 @@ class Frontier(Outlet):
     def end(self) -> int:
         """The position behind the newest event; 0 without an open log. From any thread."""
         log = self.log
-        return 0 if log is None or log.is_closed else end_of(log)
+        try:
+            return 0 if log is None else end_of(log)
+        except LogClosedError:  # who asked first whether it is open could be told too late
+            return 0
 
     def lag(self, subscription: Subscription) -> int:
         """How many positions the subscription is behind the end of the log. From any thread."""
