@@ -56,6 +56,17 @@ async def publish(bus, *numbers, **keywords) -> None:
         await bus.publish("risk_alert", n, **keywords)
 
 
+def copy_beside_its_writer(folder: Path, copy: Path) -> None:
+    """A copy of logs that are being written, as a crash would leave them.
+
+    A segment is there before META names it: the copy gets each META as it was before the rest was copied.
+    """
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("META")}
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.tmp", copy.name))
+    for path, meta in before.items():
+        (copy / path).write_bytes(meta)
+
+
 def keep_only_subscriptions(folder: Path, older: Path) -> None:
     """The log as it was at ``older``, with the memory of today: what power loss, or a restored copy, leaves."""
     for entry in folder.iterdir():

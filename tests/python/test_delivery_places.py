@@ -1,13 +1,12 @@
 """Where subscriptions begin and what is remembered of them, under races, failing disks, and lost events."""
 
-import shutil
 import threading
 
 import pytest
 from aresbus import LogLockedError
 from aresbus.subscriptions import CaughtUp, Rewound
 from aresbus.testing import settled
-from bus_support import Seen, keep_only_subscriptions, make_bus, publish, run, until
+from bus_support import Seen, copy_beside_its_writer, keep_only_subscriptions, make_bus, publish, run, until
 
 
 def test_what_was_subscribed_while_nothing_was_open_begins_where_it_said(tmp_path):
@@ -158,7 +157,7 @@ def test_rewound_to_the_very_first_place_is_told_once(tmp_path):
         folder, older = tmp_path / "log", tmp_path / "older"
         bus = make_bus(folder)
         await bus.initialize()
-        shutil.copytree(folder, older)
+        copy_beside_its_writer(folder, older)
         bus.subscribe("risk_alert", Seen(), name="desk")
         await publish(bus, 0, 1)
         await bus.process_pending()

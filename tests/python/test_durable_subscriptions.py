@@ -1,7 +1,6 @@
 """Durable subscriptions: at least once across restarts, parked deliveries that outlive the process, keys in order, R19."""
 
 import asyncio
-import shutil
 
 import aresbus
 import pytest
@@ -10,7 +9,7 @@ from aresbus.cli import main
 from aresbus.subscriptions import Anchor, CaughtUp, Rewound
 from aresbus.subscriptions.checkpoints import folder_of, names_in
 from aresbus.testing import settled
-from bus_support import Seen, keep_only_subscriptions, make_bus, publish, run, until
+from bus_support import Seen, copy_beside_its_writer, keep_only_subscriptions, make_bus, publish, run, until
 
 
 def records(folder, name: str, kind: str) -> list[dict]:
@@ -63,7 +62,7 @@ def test_from_now_on_is_remembered_from_the_first_moment(tmp_path):
         await publish(bus, 1)
         bus.log.sync()
         copy = tmp_path / "copy"  # as a crash would leave it: nothing was delivered or closed
-        shutil.copytree(tmp_path, copy, ignore=shutil.ignore_patterns("copy"))
+        copy_beside_its_writer(tmp_path, copy)
         await bus.stop()
         seen = Seen()
         async with make_bus(copy) as again:
@@ -341,7 +340,7 @@ def test_a_checkpoint_of_a_lost_event_is_not_believed(tmp_path, has_gone_on):
         bus.subscribe("risk_alert", seen, name="desk")
         await publish(bus, 0, 1)
         bus.log.sync()
-        shutil.copytree(folder, older, ignore=shutil.ignore_patterns("*.tmp"))
+        copy_beside_its_writer(folder, older)
         await publish(bus, 2, 3)
         await bus.process_pending()
         await bus.stop()
@@ -373,7 +372,7 @@ def test_what_was_parked_of_a_lost_event_is_still_there_whole(tmp_path):
         await bus.initialize()
         bus.subscribe("risk_alert", lambda event: 1 / 0, name="desk", max_retries=0)
         bus.log.sync()
-        shutil.copytree(folder, older, ignore=shutil.ignore_patterns("*.tmp"))
+        copy_beside_its_writer(folder, older)
         await bus.publish("risk_alert", {"n": 1}, aggregate_id="a")
         await bus.process_pending()
         await bus.stop()
@@ -404,7 +403,7 @@ def test_what_comes_again_after_a_crash_queues_behind_no_later_event_that_is_par
         bus.subscribe("risk_alert", on_event, name="desk", max_retries=0)
         await publish(bus, 0, 1, 2, 3, aggregate_id="a")
         await bus.process_pending()
-        shutil.copytree(folder, crashed, ignore=shutil.ignore_patterns("*.tmp"))
+        copy_beside_its_writer(folder, crashed)
         await bus.stop()
         assert seen == [0, 1]
         async with make_bus(crashed) as bus:
@@ -424,7 +423,7 @@ def test_an_event_in_the_place_of_a_lost_one_that_is_parked_is_another_event(tmp
         await bus.initialize()
         bus.subscribe("risk_alert", lambda event: 1 / 0, name="desk", max_retries=0)
         bus.log.sync()
-        shutil.copytree(folder, older, ignore=shutil.ignore_patterns("*.tmp"))
+        copy_beside_its_writer(folder, older)
         await publish(bus, 1, aggregate_id="a")
         await bus.process_pending()
         await bus.stop()

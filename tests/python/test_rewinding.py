@@ -2,14 +2,13 @@
 
 import asyncio
 import shutil
-import time
 from pathlib import Path
 
 import aresbus
 import pytest
 from aresbus import CorruptionError
 from aresbus.subscriptions import CaughtUp, Rewound
-from bus_support import Seen, make_bus, run, until
+from bus_support import Seen, copy_beside_its_writer, make_bus, run, until
 
 
 def put_back(folder: Path, older: Path) -> None:
@@ -30,11 +29,7 @@ def write(folder: Path, older: Path | None, *numbers: int) -> None:
         for n in numbers:
             if older is not None and n == numbers[len(numbers) // 2]:
                 log.sync()
-                while not (folder / "segments" / f"{2:016}.log").exists():
-                    time.sleep(
-                        0.001
-                    )  # META may name the next segment already; both or neither are in the copy
-                shutil.copytree(folder, older, ignore=shutil.ignore_patterns("*.tmp"))
+                copy_beside_its_writer(folder, older)
             log.append("risk_alert", n)
         log.sync()
 
