@@ -1,6 +1,7 @@
 """Logs of many small segments, whole or damaged in a given way, for the tests of losses, backups and salvage. Owns no test."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,6 +33,20 @@ def fill(folder: Path, count: int, *, sealed: bool = False, begin: int = 0, **op
         if sealed:
             until(lambda: len(raw_segments(folder)) <= 2)  # the one that is written, and the spare
     return ids
+
+
+def raw_and_sealed(folders, count: int) -> dict[bool, Path]:
+    """One raw log of ``count`` events and one sealed, by whether it is sealed, to be copied; ``folders`` is tmp_path_factory."""
+    made = {}
+    for sealed in (False, True):
+        made[sealed] = folders.mktemp("whole") / "log"
+        fill(made[sealed], count, sealed=sealed)
+    return made
+
+
+def copied(whole: dict[bool, Path], tmp_path: Path, *, sealed: bool = False) -> Path:
+    """A copy of one of them."""
+    return Path(shutil.copytree(whole[sealed], tmp_path / "log"))
 
 
 def append(log: aresbus.Log, count: int, *, begin: int = 0) -> list[str]:

@@ -1,7 +1,6 @@
 """The audited way past damage: the log ends where it last reads, what lies behind is kept, and everybody is told what it was."""
 
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -14,10 +13,11 @@ from aresbus.subscriptions import Rewound
 from bus_support import Seen, make_bus, publish, run
 from rescue_support import (
     RECORDS_OFFSET,
+    copied,
     directory_offset,
-    fill,
     flip,
     numbers,
+    raw_and_sealed,
     segments,
     snapshot_of,
     swap,
@@ -88,17 +88,11 @@ IDS = [f"{'sealed' if sealed else 'raw'}-{one.__name__}" for sealed, one in CASE
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[bool, Path]:
-    """One raw log and one sealed, to be copied."""
-    made = {}
-    for sealed in (False, True):
-        made[sealed] = tmp_path_factory.mktemp("whole") / "log"
-        fill(made[sealed], COUNT, sealed=sealed)
-    return made
+    return raw_and_sealed(tmp_path_factory, COUNT)
 
 
 def damaged(whole, tmp_path, sealed, damage) -> Path:
-    folder = tmp_path / "log"
-    shutil.copytree(whole[sealed], folder)
+    folder = copied(whole, tmp_path, sealed=sealed)
     damage(folder)
     return folder
 
@@ -170,8 +164,7 @@ def test_strict_is_the_default_and_says_no(whole, tmp_path):
 
 
 def test_a_whole_log_loses_nothing(whole, tmp_path):
-    folder = tmp_path / "log"
-    shutil.copytree(whole[True], folder)
+    folder = copied(whole, tmp_path, sealed=True)
     with aresbus.open(folder, recover="accept_loss") as log:
         assert log.recovery["loss"] is None
         assert log.recovery["clean"]

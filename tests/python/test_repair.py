@@ -6,7 +6,7 @@ from pathlib import Path
 import aresbus
 import pytest
 from aresbus import CorruptionError, LogLockedError, read_acts, repair
-from rescue_support import fill, flip, numbers, segments, snapshot_of, wipe
+from rescue_support import copied, fill, flip, numbers, segments, snapshot_of, wipe
 
 COUNT = 800
 
@@ -29,10 +29,6 @@ def wipe_clean_mark(folder: Path) -> None:
         alive = (folder / "META").read_bytes()
         assert log.last_seq is not None
     (folder / "META").write_bytes(alive)
-
-
-def copied(whole, tmp_path, *, sealed=False) -> Path:
-    return Path(shutil.copytree(whole[sealed], tmp_path / "log"))
 
 
 def lose(folder: Path, how: str) -> None:

@@ -1,7 +1,6 @@
 """What still reads of a damaged log is copied out, from behind damage too, and the rest is named exactly."""
 
 import os
-import shutil
 from pathlib import Path
 
 import aresbus
@@ -10,10 +9,11 @@ import pytest
 from aresbus import ExportError, salvage
 from rescue_support import (
     RECORDS_OFFSET,
+    copied,
     directory_offset,
-    fill,
     flip,
     numbers,
+    raw_and_sealed,
     segments,
     snapshot_of,
     swap,
@@ -25,15 +25,7 @@ COUNT = 1_500
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[bool, Path]:
-    made = {}
-    for sealed in (False, True):
-        made[sealed] = tmp_path_factory.mktemp("whole") / "log"
-        fill(made[sealed], COUNT, sealed=sealed)
-    return made
-
-
-def copied(whole, tmp_path, *, sealed=False) -> Path:
-    return Path(shutil.copytree(whole[sealed], tmp_path / "log"))
+    return raw_and_sealed(tmp_path_factory, COUNT)
 
 
 def lines(path: Path) -> list[dict]:
