@@ -7,14 +7,17 @@
 
 use std::io;
 
-use uuid::Builder;
-
 use crate::error::{Error, Result};
 
 const NS_PER_MS: i64 = 1_000_000;
 /// The highest of the base's bits that an id keeps next to each other (above stand those of the variant). It begins as
 /// zero, so that counting up does not wrap.
 const FREE_BIT: u128 = 1 << 61;
+const TIME_SHIFT: u32 = 80;
+const VERSION: u128 = 7 << 76;
+const VARIANT: u128 = 0b10 << 62;
+/// Below the time, all but the four bits of the version and the two of the variant.
+const RANDOM: u128 = ((1 << TIME_SHIFT) - 1) & !(0xf << 76) & !(0b11 << 62);
 
 #[derive(Debug)]
 pub(super) struct IdMaker {
@@ -33,11 +36,8 @@ impl IdMaker {
     /// An id for an event appended at `now_ns`.
     pub fn next(&mut self, now_ns: i64) -> [u8; 16] {
         self.base = self.base.wrapping_add(1);
-        let mut random = [0; 10];
-        for (target, byte) in random.iter_mut().rev().zip(self.base.to_le_bytes()) {
-            *target = byte;
-        }
         let since_epoch = u64::try_from(now_ns.div_euclid(NS_PER_MS)).unwrap_or(0);
-        Builder::from_unix_timestamp_millis(since_epoch, &random).into_uuid().into_bytes()
+        let id = (u128::from(since_epoch) << TIME_SHIFT) | (self.base & RANDOM);
+        (id | VERSION | VARIANT).to_be_bytes()
     }
 }
