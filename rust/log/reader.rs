@@ -86,7 +86,7 @@ impl Known {
             match outcome {
                 // Retention was faster than this reader: what it left of those events is all there is to know of them.
                 Err(Error::Truncated { first_seq }) => {
-                    heads.merge(segments.place.read_heads(segments.log_id, first_seq)?);
+                    heads.merge(&segments.place.read_heads(segments.log_id, first_seq)?);
                     let query = Query { after: first_seq.checked_sub(1), ..Query::default() };
                     match Scan::new(Arc::clone(segments), query, None) {
                         // It was so again; the next batch says up to where.

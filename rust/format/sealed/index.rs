@@ -103,12 +103,12 @@ impl IndexHeader {
 #[must_use]
 pub fn encode_heads(heads: &Heads) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (id, head) in heads.iter() {
+    heads.show(|id, head| {
         bytes.extend_from_slice(&head.seq.to_le_bytes());
         bytes.extend_from_slice(&head.version.to_le_bytes());
         bytes.extend_from_slice(&u16::try_from(id.len()).unwrap_or(u16::MAX).to_le_bytes());
         bytes.extend_from_slice(id.as_bytes());
-    }
+    });
     bytes
 }
 

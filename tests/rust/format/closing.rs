@@ -33,7 +33,8 @@ fn index() -> ClosingIndex {
 
 /// All of it, in a form that can be compared.
 fn told(index: &ClosingIndex) -> String {
-    let heads: Vec<_> = index.heads.iter().collect();
+    let mut heads = Vec::new();
+    index.heads.show(|id, head| heads.push((id.to_owned(), head)));
     format!("{heads:?} {:?}", ClosingIndex { heads: Heads::default(), ..index.clone() })
 }
 
