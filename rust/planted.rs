@@ -92,6 +92,8 @@ pub enum Bug {
     ResampledPosition,
     /// `lost-wake`: who publishes durability does not take the waiters' lock first.
     LostWake,
+    /// `wake-kept`: who is woken does not wake the next.
+    WakeKept,
     /// `poison-unheard`: a failed sync wakes nobody (R14).
     PoisonUnheard,
     /// `quiet-death`: a keeper that panics poisons nothing (R14).
@@ -154,6 +156,7 @@ impl Bug {
             Self::TornPosition => "torn-position",
             Self::ResampledPosition => "resampled-position",
             Self::LostWake => "lost-wake",
+            Self::WakeKept => "wake-kept",
             Self::PoisonUnheard => "poison-unheard",
             Self::QuietDeath => "quiet-death",
             Self::WishUnheard => "wish-unheard",

@@ -62,6 +62,7 @@ AT_ONCE = {
     "sleeper-unheard": Suite("loom", "bell", features="loom"),
     "waiter-not-woken": SHUTTLE,
     "lost-wake": SHUTTLE,
+    "wake-kept": SHUTTLE,
     "poison-unheard": SHUTTLE,
     "quiet-death": SHUTTLE,
     "wish-unheard": SHUTTLE,

@@ -25,6 +25,8 @@ struct Count {
     waiting: usize,
     /// How often all were woken.
     wakes: u64,
+    /// So many of those have yet to run.
+    to_wake: usize,
     /// Who waited when the last sync ended.
     returning: usize,
     /// For so many the next sync waits; 0 where none is gathering.
@@ -45,6 +47,8 @@ impl Crowd {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One of them, and each that runs wakes the next: all at once they would only come to wait for the interpreter's lock, and wake
+    /// a second time (2.9 switches an event of 16 threads, 1.9 so).
     pub fn wake_all(&self) {
         if is_planted(Bug::WaiterNotWoken) {
             return;
@@ -54,9 +58,10 @@ impl Crowd {
             if count.waiting == 0 {
                 return; // A wake is a system call.
             }
+            count.to_wake += count.waiting;
             (count.waiting, count.wakes) = (0, count.wakes + 1);
         }
-        self.woken.notify_all();
+        self.woken.notify_one();
     }
 
     /// Waits to be woken, at most `patience`; whether that ran out.
@@ -74,6 +79,11 @@ impl Crowd {
         let (mut count, end) = woken.unwrap_or_else(PoisonError::into_inner);
         if count.wakes == wakes {
             count.waiting -= 1;
+        } else {
+            count.to_wake -= 1;
+        }
+        if count.to_wake > 0 && !is_planted(Bug::WakeKept) {
+            self.woken.notify_one();
         }
         (count, end.timed_out())
     }
