@@ -34,13 +34,11 @@ impl JsonText {
     }
 
     /// Begins anew in the same memory, unless that is more than `most_bytes`.
-    #[must_use]
-    pub fn emptied(mut self, most_bytes: usize) -> Self {
+    pub fn empty(&mut self, most_bytes: usize) {
         if self.bytes.len() > most_bytes {
-            return Self::default();
+            *self = Self::default();
         }
         self.end = 0;
-        self
     }
 
     /// How many bytes are written.
@@ -97,6 +95,7 @@ impl JsonText {
     }
 
     /// A finite number; what would be written for any other is no JSON.
+    #[inline]
     pub fn float(&mut self, number: f64) {
         let end = self.end;
         if let Some(decimal) = Decimal::of(number)
@@ -104,14 +103,29 @@ impl JsonText {
         {
             self.end = end + decimal.write(place, b',');
         } else {
-            self.put_number(zmij::Buffer::new().format_finite(number));
+            self.any_float(number);
         }
+    }
+
+    /// Away from the short ones, whose way it would load with its registers.
+    #[inline(never)]
+    fn any_float(&mut self, number: f64) {
+        self.put_number(zmij::Buffer::new().format_finite(number));
     }
 
     /// The key of the value that comes next.
     #[inline]
     pub fn key(&mut self, text: &str) {
         self.quoted(text, b':');
+    }
+
+    /// What was written before, with what stands behind it: the first `bytes` of `text`.
+    #[inline]
+    pub fn known<const N: usize>(&mut self, text: &[u8; N], bytes: usize) {
+        if let Some(place) = self.room(N).first_chunk_mut() {
+            *place = *text;
+            self.end += bytes.min(N);
+        }
     }
 
     /// A text.
@@ -341,6 +355,7 @@ mod tests {
         json.finish();
         let written = std::str::from_utf8(json.as_bytes()).expect("UTF-8");
         assert_eq!(written, r#"{"a":[],",":[-1,18446744073709551615,-0.5,null,","]}"#);
-        assert!(json.emptied(usize::MAX).as_bytes().is_empty());
+        json.empty(usize::MAX);
+        assert!(json.as_bytes().is_empty());
     }
 }

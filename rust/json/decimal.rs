@@ -8,6 +8,8 @@
 const BELOW: f64 = 1e7;
 /// Smaller ones may be written with an exponent.
 const FROM: f64 = 1e-5;
+/// 2⁵²: more than any m.
+const LIFT: f64 = 4_503_599_627_370_496.0;
 const FRACTION_DIGITS: usize = 8;
 const SCALE: u32 = 100_000_000;
 const ZEROS: u64 = u64::from_le_bytes(*b"00000000");
@@ -30,15 +32,11 @@ impl Decimal {
         if !(FROM..BELOW).contains(&size) {
             return None;
         }
-        // Signed, as the processor converts them; an unsigned one takes ten instructions more, either way.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "between 10³ and 10¹⁵ + 1: the part behind the point goes, which is meant"
-        )]
-        let scaled = (size * f64::from(SCALE) + 0.5) as i64;
-        #[expect(clippy::cast_precision_loss, reason = "below 2⁵³")]
-        let again = scaled as f64 / f64::from(SCALE);
-        let scaled = scaled.unsigned_abs();
+        // Rounded to a whole number by where it ends up: behind 2⁵² a float has no bits for anything less, and its lowest 52 are
+        // the number. Conversions check for what cannot be here.
+        let lifted = size * f64::from(SCALE) + LIFT;
+        let again = (lifted - LIFT) / f64::from(SCALE);
+        let scaled = lifted.to_bits() - LIFT.to_bits();
         let part = |digits: u64| u32::try_from(digits).unwrap_or_default();
         let (whole, fraction) = (scaled / u64::from(SCALE), scaled % u64::from(SCALE));
         (again.to_bits() == size.to_bits()).then(|| Self {

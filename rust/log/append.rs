@@ -35,12 +35,12 @@ impl Log {
     }
 
     fn append_new(&self, event: &NewEvent<'_>, patience: Patience) -> Result<Appended> {
-        let outcome = self.tail()?.append(event, patience);
-        match outcome {
-            Err(error @ Error::Conflict { .. }) => Err(self.name_conflicts(error, patience)),
-            // As it is, where it is: see `UuidBytes` for what moving it costs.
-            outcome => outcome,
+        let mut outcome = self.tail()?.append(event, patience);
+        // As it is, where it is: see `UuidBytes` for what moving it costs.
+        if matches!(outcome, Err(Error::Conflict { .. })) {
+            outcome = outcome.map_err(|error| self.name_conflicts(error, patience));
         }
+        outcome
     }
 
     /// Appends all events or none, in one record group that readers see as a whole. Durability as [`Log::append`].

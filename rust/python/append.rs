@@ -28,25 +28,25 @@ use crate::{
 
 impl PyLog {
     /// Encodes, appends, settles.
-    pub(super) fn append_data(
+    pub(super) fn append_data<'py>(
         &self,
-        data: &Bound<'_, PyAny>,
-        arguments: &Arguments<'_>,
+        data: &Bound<'py, PyAny>,
+        arguments: &Arguments<'py>,
         durability: Option<Durability>,
-    ) -> PyResult<PyReceipt> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let encoded = encode::encode(data, self.non_finite)?;
         let payload = Payload::of(&encoded);
         self.append_payload(data.py(), payload, arguments, durability)
     }
 
     /// Appends bytes that are as they are to be stored, and settles.
-    pub(super) fn append_payload(
+    pub(super) fn append_payload<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         payload: Payload<'_>,
-        arguments: &Arguments<'_>,
+        arguments: &Arguments<'py>,
         durability: Option<Durability>,
-    ) -> PyResult<PyReceipt> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let tags = arguments.tags.borrow()?;
         let event = arguments.new_event(payload, &tags)?;
         let outcome = self.append_patiently(py, &event);
@@ -56,7 +56,8 @@ impl PyLog {
         };
         self.tell_listener(py).map_err(|error| told(py, error, appended))?;
         self.settle(py, appended, durability)?;
-        Ok(PyReceipt::from(appended))
+        let receipt = Bound::new(py, PyReceipt::from(appended)).map_err(|error| told(py, error, appended))?;
+        Ok(receipt.into_any())
     }
 
     /// Encodes and commits. What is returned is, of a retry, the first one's receipt, for that was delivered; else the live
@@ -102,10 +103,12 @@ impl PyLog {
     }
 
     fn append_patiently(&self, py: Python<'_>, event: &NewEvent<'_>) -> Result<Appended> {
-        match self.engine.append(event, first_patience()) {
-            Err(Error::WouldBlock) => py.detach(|| self.engine.append(event, Patience::Wait)),
-            outcome => outcome,
+        // Replaced where it is: handed on by a match it would be copied.
+        let mut outcome = self.engine.append(event, first_patience());
+        if matches!(outcome, Err(Error::WouldBlock)) {
+            outcome = py.detach(|| self.engine.append(event, Patience::Wait));
         }
+        outcome
     }
 
     /// Appends all of `events` or none, if all of `expected` is met, and settles.

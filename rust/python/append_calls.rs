@@ -6,35 +6,24 @@
 use pyo3::{IntoPyObjectExt, prelude::*, sync::PyOnceLock, types::PyString};
 
 use super::{
-    arguments::{Arguments, DurabilityChoice, EventTime, Payload},
+    arguments::{Arguments, DurabilityChoice, Payload},
     batch::{self, Terms},
     capi::value_in_context,
-    expected::{ExpectedVersion, ExpectedVersions},
-    fastcall::{FastMethod, Signature, Slots, optional, required},
+    expected::ExpectedVersions,
+    fastcall::{self, FastMethod, Signature, Slots, optional, required},
     inherit::inherit,
     log::PyLog,
     origin::schema_check,
     outlet::PyOutlet,
     payload::{Encoding, Given},
 };
-use crate::format::SchemaCheck;
-
-/// The parameters that each kind of append has, from `$from` on in its slots.
-macro_rules! arguments {
-    ($event_type:expr, $slots:expr, $schema:expr; $($name:ident),+) => {{
-        let [$($name),+] = $slots;
-        Arguments {
-            event_type: $event_type,
-            $($name: optional(stringify!($name), $name)?,)+
-            schema: $schema,
-        }
-    }};
-}
 
 /// `Log.append`.
 pub struct Append;
 
 impl FastMethod<12> for Append {
+    type Class = PyLog;
+
     const SIGNATURE: Signature<12> = Signature {
         name: c"append",
         doc: c"append($self, event_type, data, *, source='', correlation_id=None, causation_id=None, aggregate_id=None, \
@@ -53,15 +42,14 @@ Append one event; its data is encoded as orjson would write it. Committed on ret
         &NAMES
     }
 
-    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 12>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(log: &Bound<'py, PyLog>, slots: &Slots<'_, 'py, 12>) -> PyResult<Bound<'py, PyAny>> {
         let [event_type, data, rest @ .., durability] = slots;
-        let data: Bound<'_, PyAny> = required("data", data)?;
-        let event_type = required("event_type", event_type)?;
-        let arguments = arguments!(event_type, rest, SchemaCheck::Unchecked; source, correlation_id,
-            causation_id, aggregate_id, tags, event_id, event_time_ns, schema_version, expected_version);
-        let durability: DurabilityChoice = optional("durability", durability)?;
-        let receipt = log.cast::<PyLog>()?.get().append_data(&data, &arguments, durability.0)?;
-        Ok(Bound::new(log.py(), receipt)?.into_any())
+        let data: Bound<'_, PyAny> = required("data", *data)?;
+        let event_type = required("event_type", *event_type)?;
+        let mut arguments = Arguments::of(event_type);
+        arguments.fill(rest)?;
+        let durability: DurabilityChoice = optional("durability", *durability)?;
+        log.get().append_data(&data, &arguments, durability.0)
     }
 }
 
@@ -69,6 +57,8 @@ Append one event; its data is encoded as orjson would write it. Committed on ret
 pub struct AppendBytes;
 
 impl FastMethod<13> for AppendBytes {
+    type Class = PyLog;
+
     const SIGNATURE: Signature<13> = Signature {
         name: c"append_bytes",
         doc: c"append_bytes($self, event_type, payload, *, encoding='bytes', source='', correlation_id=None, \
@@ -87,19 +77,17 @@ expected_version=..., durability=None)\n--\n\nAs `append`, the payload stored by
         &NAMES
     }
 
-    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 13>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(log: &Bound<'py, PyLog>, slots: &Slots<'_, 'py, 13>) -> PyResult<Bound<'py, PyAny>> {
         let [event_type, payload, encoding, rest @ .., durability] = slots;
-        let payload: Given<'_> = required("payload", payload)?;
-        let encoding: Encoding = optional("encoding", encoding)?;
-        let event_type = required("event_type", event_type)?;
-        let arguments = arguments!(event_type, rest, SchemaCheck::Unchecked; source, correlation_id,
-            causation_id, aggregate_id, tags, event_id, event_time_ns, schema_version, expected_version);
-        let durability: DurabilityChoice = optional("durability", durability)?;
+        let payload: Given<'_> = required("payload", *payload)?;
+        let encoding: Encoding = optional("encoding", *encoding)?;
+        let event_type = required("event_type", *event_type)?;
+        let mut arguments = Arguments::of(event_type);
+        arguments.fill(rest)?;
+        let durability: DurabilityChoice = optional("durability", *durability)?;
         let codec = encoding.checked(&payload)?;
         let payload = Payload { bytes: payload.0.as_bytes(), codec, lossy: false };
-        let log = log.cast::<PyLog>()?;
-        let receipt = log.get().append_payload(log.py(), payload, &arguments, durability.0)?;
-        Ok(Bound::new(log.py(), receipt)?.into_any())
+        log.get().append_payload(log.py(), payload, &arguments, durability.0)
     }
 }
 
@@ -107,6 +95,8 @@ expected_version=..., durability=None)\n--\n\nAs `append`, the payload stored by
 pub struct Publish;
 
 impl FastMethod<15> for Publish {
+    type Class = PyLog;
+
     const SIGNATURE: Signature<15> = Signature {
         name: c"_publish",
         doc: c"_publish($self, event_type, data, source, correlation_id, causation_id, aggregate_id, tags, event_id, \
@@ -127,23 +117,24 @@ hands it out.",
         &NAMES
     }
 
-    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 15>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(log: &Bound<'py, PyLog>, slots: &Slots<'_, 'py, 15>) -> PyResult<Bound<'py, PyAny>> {
         let [event_type, data, rest @ .., schema_valid, speaks_for, outlet, wants_event] = slots;
-        let data: Bound<'_, PyAny> = required("data", data)?;
-        let given: Bound<'_, PyAny> = required("event_type", event_type)?;
-        let text = required("event_type", event_type)?;
-        let is_valid: Option<bool> = optional("schema_valid", schema_valid)?;
-        let mut arguments = arguments!(text, rest, schema_check(is_valid); source, correlation_id,
-            causation_id, aggregate_id, tags, event_id, event_time_ns, schema_version, expected_version);
-        let speaks_for: Option<Bound<'_, PyAny>> = optional("speaks_for", speaks_for)?;
+        let data: Bound<'_, PyAny> = required("data", *data)?;
+        let given: Bound<'_, PyAny> = required("event_type", *event_type)?;
+        let text = required("event_type", *event_type)?;
+        let is_valid: Option<bool> = optional("schema_valid", *schema_valid)?;
+        let mut arguments = Arguments::of(text);
+        arguments.fill(rest)?;
+        arguments.schema = schema_check(is_valid);
+        let speaks_for: Option<Bound<'_, PyAny>> = optional("speaks_for", *speaks_for)?;
         if let Some(handled) = speaks_for.as_ref().map(value_in_context).transpose()?.flatten() {
             let ids = (arguments.correlation_id.take(), arguments.causation_id.take());
             (arguments.correlation_id, arguments.causation_id) = inherit(&handled, ids.0, ids.1)?;
         }
-        let outlet: Option<Bound<'_, PyOutlet>> = optional("outlet", outlet)?;
+        let outlet: Option<Bound<'_, PyOutlet>> = optional("outlet", *outlet)?;
         let wants_event = wants_event.map_or(Ok(true), |given| given.is_truthy())?;
         let outlet = outlet.as_ref().map(Bound::get);
-        log.cast::<PyLog>()?.get().publish_data(&data, &given, arguments, outlet, wants_event)
+        log.get().publish_data(&data, &given, arguments, outlet, wants_event)
     }
 }
 
@@ -151,6 +142,8 @@ hands it out.",
 pub struct AppendMany;
 
 impl FastMethod<9> for AppendMany {
+    type Class = PyLog;
+
     const SIGNATURE: Signature<9> = Signature {
         name: c"append_many",
         doc: c"append_many($self, events, *, source='', correlation_id=None, causation_id=None, aggregate_id=None, \
@@ -170,27 +163,28 @@ aggregates have before the batch.",
         &NAMES
     }
 
-    fn call<'py>(log: &Bound<'py, PyAny>, slots: Slots<'_, 'py, 9>) -> PyResult<Bound<'py, PyAny>> {
-        let [events, source, correlation, causation, aggregate, tags, schema_version, expected, durability] =
+    fn call<'py>(log: &Bound<'py, PyLog>, slots: &Slots<'_, 'py, 9>) -> PyResult<Bound<'py, PyAny>> {
+        let &[events, source, correlation, causation, aggregate, tags, schema_version, expected, durability] =
             slots;
+        let py = log.py();
         let events: Bound<'_, PyAny> = required("events", events)?;
-        let defaults = Arguments {
-            event_type: batch::no_event_type(log.py()),
-            source: optional("source", source)?,
-            correlation_id: optional("correlation_id", correlation)?,
-            causation_id: optional("causation_id", causation)?,
-            aggregate_id: optional("aggregate_id", aggregate)?,
-            tags: optional("tags", tags)?,
-            event_id: None,
-            event_time_ns: EventTime::default(),
-            schema_version: optional("schema_version", schema_version)?,
-            expected_version: ExpectedVersion::default(),
-            schema: SchemaCheck::Unchecked,
-        };
+        let mut defaults = Arguments::of(PyString::new(py, ""));
+        defaults.fill(&[
+            source,
+            correlation,
+            causation,
+            aggregate,
+            tags,
+            None,
+            None,
+            schema_version,
+            None,
+        ])?;
         let expected: ExpectedVersions<'_> = optional("expected", expected)?;
         let durability: DurabilityChoice = optional("durability", durability)?;
-        let terms = Terms { defaults, expected, durability: durability.0 };
-        let receipts = batch::append(log.cast::<PyLog>()?.get(), &events, &terms)?;
-        receipts.into_bound_py_any(log.py())
+        let names = fastcall::interned::<Append, _>(py);
+        let terms = Terms { names, defaults, expected, durability: durability.0 };
+        let receipts = batch::append(log.get(), &events, &terms)?;
+        receipts.into_bound_py_any(py)
     }
 }

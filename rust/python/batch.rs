@@ -13,6 +13,7 @@ use super::{
     arguments::{Arguments, Payload, text},
     encode::{NonFinite, Texts, Written},
     expected::ExpectedVersions,
+    fastcall::place_of,
     log::PyLog,
     receipt::PyReceipt,
 };
@@ -26,6 +27,8 @@ struct Draft<'py> {
 
 /// What is said once for a whole batch.
 pub struct Terms<'py> {
+    /// What a mapping may hold: the parameters of `append`.
+    pub names: &'static [Py<PyString>; 12],
     /// For what its events do not say.
     pub defaults: Arguments<'py>,
     pub expected: ExpectedVersions<'py>,
@@ -35,8 +38,8 @@ pub struct Terms<'py> {
 /// Appends all of `events` or none.
 pub fn append<'py>(log: &PyLog, events: &Bound<'py, PyAny>, terms: &Terms<'py>) -> PyResult<Vec<PyReceipt>> {
     let expected = terms.expected.borrow()?;
-    let mut texts = Texts::begin();
-    let drafts = drafts(events, &terms.defaults, log.non_finite, &mut texts)?;
+    let mut texts = Texts::begin(events.py());
+    let drafts = drafts(events, terms, log.non_finite, &mut texts)?;
     let tags = drafts.iter().map(|draft| draft.arguments.tags.borrow()).collect::<PyResult<Vec<_>>>()?;
     let new_events = drafts
         .iter()
@@ -52,87 +55,92 @@ fn payload<'a>(texts: &'a Texts, data: &Written) -> Payload<'a> {
 
 fn drafts<'py>(
     events: &Bound<'py, PyAny>,
-    defaults: &Arguments<'py>,
+    terms: &Terms<'py>,
     non_finite: NonFinite,
-    texts: &mut Texts,
+    texts: &mut Texts<'_>,
 ) -> PyResult<Vec<Draft<'py>>> {
     let mut drafts = Vec::with_capacity(events.cast_exact::<PyList>().map_or(0, PyListMethods::len));
+    let mut pairs = Vec::new();
     for (at, event) in events.try_iter()?.enumerate() {
-        let draft = event.and_then(|event| draft(&event, defaults, non_finite, texts)).inspect_err(|error| {
+        let mut add = |event| {
+            let mut arguments = terms.defaults.clone();
+            let data = fill(&mut arguments, &event, terms.names, &mut pairs)?;
+            drafts.push(Draft { arguments, data: texts.add(&data, non_finite)? });
+            Ok(())
+        };
+        event.and_then(&mut add).inspect_err(|error: &PyErr| {
             // Which of thousands it was; an exception without room for notes is as good without.
             drop(error.add_note(events.py(), format!("event {at} of the batch")));
-        });
-        drafts.push(draft?);
+        })?;
     }
     Ok(drafts)
 }
 
-fn draft<'py>(
+/// What an event says of itself; gives its data. `pairs` is memory for the contents of one mapping after the other.
+fn fill<'py>(
+    arguments: &mut Arguments<'py>,
     event: &Bound<'py, PyAny>,
-    defaults: &Arguments<'py>,
-    non_finite: NonFinite,
-    texts: &mut Texts,
-) -> PyResult<Draft<'py>> {
+    names: &[Py<PyString>; 12],
+    pairs: &mut Pairs<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
     let pair = match event.cast::<PyList>() {
         Ok(list) => Some(list.to_tuple()),
         Err(_) => event.cast::<PyTuple>().ok().cloned(),
     };
-    let (arguments, data) = if let Some(pair) = pair {
+    if let Some(pair) = pair {
         let (event_type, data) = pair.extract::<(Bound<'py, PyString>, Bound<'py, PyAny>)>()?;
-        (Arguments { event_type, ..defaults.clone() }, data)
-    } else if let Ok(mapping) = event.cast::<PyMapping>() {
-        from_mapping(mapping, defaults)?
-    } else {
+        arguments.event_type = event_type;
+        return Ok(data);
+    }
+    let Ok(mapping) = event.cast::<PyMapping>() else {
         let kind = event.get_type().name()?;
         return Err(PyTypeError::new_err(format!("an event of a batch is a pair or a mapping, not {kind}")));
     };
-    Ok(Draft { arguments, data: texts.add(&data, non_finite)? })
+    pairs.clear();
+    read_pairs(mapping, pairs)?;
+    fill_from_pairs(arguments, pairs, names)
 }
 
-fn from_mapping<'py>(
-    mapping: &Bound<'py, PyMapping>,
-    defaults: &Arguments<'py>,
-) -> PyResult<(Arguments<'py>, Bound<'py, PyAny>)> {
-    let mut arguments = defaults.clone();
-    let (mut event_type, mut data) = (None, None);
-    for (key, value) in pairs_of(mapping)? {
-        let key = key.cast::<PyString>()?;
-        match text("a key", key)? {
-            "event_type" => event_type = Some(value.cast_into::<PyString>()?),
-            "data" => data = Some(value),
-            "source" => arguments.source = value.extract()?,
-            "correlation_id" => arguments.correlation_id = value.extract()?,
-            "causation_id" => arguments.causation_id = value.extract()?,
-            "aggregate_id" => arguments.aggregate_id = value.extract()?,
-            "tags" => arguments.tags = value.extract()?,
-            "event_id" => arguments.event_id = value.extract()?,
-            "event_time_ns" => arguments.event_time_ns = value.extract()?,
-            "schema_version" => arguments.schema_version = value.extract()?,
-            "expected_version" => arguments.expected_version = value.extract()?,
-            "durability" => {
-                return Err(PyTypeError::new_err(
-                    "durability is given for the whole batch, not for one event",
-                ));
-            }
-            other => return Err(PyTypeError::new_err(format!("an event of a batch takes no {other:?}"))),
-        }
+fn fill_from_pairs<'py>(
+    arguments: &mut Arguments<'py>,
+    pairs: &Pairs<'py>,
+    names: &[Py<PyString>; 12],
+) -> PyResult<Bound<'py, PyAny>> {
+    let (mut slots, mut next) = ([None; 12], 0);
+    for (key, value) in pairs {
+        let Some((at, slot)) = place_of(names, next, key).and_then(|at| Some((at, slots.get_mut(at)?)))
+        else {
+            let key = key.cast::<PyString>()?;
+            let other = text("a key", key)?;
+            return Err(PyTypeError::new_err(format!("an event of a batch takes no {other:?}")));
+        };
+        *slot = Some(value.as_borrowed());
+        next = at + 1;
     }
-    match (event_type, data) {
-        (Some(event_type), Some(data)) => Ok((Arguments { event_type, ..arguments }, data)),
-        _ => Err(PyTypeError::new_err("an event of a batch needs event_type and data")),
+    let [event_type, data, rest @ .., durability] = &slots;
+    if durability.is_some() {
+        return Err(PyTypeError::new_err("durability is given for the whole batch, not for one event"));
     }
+    let (Some(event_type), Some(data)) = (event_type, data) else {
+        return Err(PyTypeError::new_err("an event of a batch needs event_type and data"));
+    };
+    arguments.event_type = event_type.cast::<PyString>()?.to_owned();
+    arguments.fill(rest)?;
+    Ok((**data).clone())
 }
 
-/// Keys and values, all before the first is looked at: what looks may run Python code, which may change the mapping.
-fn pairs_of<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
-    match mapping.cast_exact::<PyDict>() {
-        // A list of pairs would cost a tuple for each.
-        Ok(dict) => Ok(dict.iter().collect()),
-        Err(_) => mapping.items()?.iter().map(|item| item.extract()).collect(),
-    }
-}
+/// Keys and values.
+type Pairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 
-/// Arguments that say nothing but what a batch's keywords say.
-pub fn no_event_type(py: Python<'_>) -> Bound<'_, PyString> {
-    PyString::new(py, "")
+/// All before the first is looked at: what looks may run Python code, which may change the mapping.
+fn read_pairs<'py>(mapping: &Bound<'py, PyMapping>, pairs: &mut Pairs<'py>) -> PyResult<()> {
+    // A list of pairs would cost a tuple for each.
+    if let Ok(dict) = mapping.cast_exact::<PyDict>() {
+        pairs.extend(dict.iter());
+        return Ok(());
+    }
+    for item in mapping.items()?.iter() {
+        pairs.push(item.extract()?);
+    }
+    Ok(())
 }

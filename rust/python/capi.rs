@@ -1,8 +1,9 @@
 //! What the C API of CPython needs and PyO3 does not offer: which interpreter is this, what does a context variable
-//! hold, what is the JSON of a value, read where it lies, and how is a method called without a tuple or a dict?
+//! hold, and how is a method called without a tuple or a dict?
 //!
-//! Owns, with [`gil_cell`], the only `unsafe` of the binding.
+//! Owns, with the two files under it, the only `unsafe` of the binding.
 
+pub mod exact_json;
 pub mod gil_cell;
 
 use std::{
@@ -21,10 +22,6 @@ use pyo3::{
 };
 
 use super::fastcall::{self, FastMethod};
-use crate::json::JsonText;
-
-/// Deeper values are left to orjson, which goes to 254.
-const MAX_DEPTH: u32 = 100;
 
 /// Whether the caller runs in the process' first interpreter. Classes, hooks and cached functions are held in
 /// statics of this library: in a second interpreter they would be objects of the first one.
@@ -89,119 +86,11 @@ pub fn text<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a str> {
     unsafe { text_of(text.as_ptr()) }
 }
 
-/// Writes `value` behind what `json` holds, if it is exact JSON all through: dict with text keys, list, str, int of at most
-/// 64 bits, finite float, bool and None, none of them a subclass, no lone surrogate, not too deep. False for anything
-/// else; then what was written is to be thrown away.
-///
-/// Runs no Python code, makes and drops no reference: PyO3's iterators count references up and down for each item, a
-/// fifth of what a trade costs.
-pub fn write_json(value: &Bound<'_, PyAny>, json: &mut JsonText) -> bool {
-    // SAFETY: the thread is attached and `value` alive, as `Bound` proves, and stay so: nothing below lets go of either.
-    let is_exact = unsafe { write_value(value.as_ptr(), json, MAX_DEPTH) };
-    json.finish();
-    is_exact
-}
-
-/// # Safety
-/// The thread is attached; `value` points to a living object that stays alive.
-#[inline]
-unsafe fn write_value(value: *mut ffi::PyObject, json: &mut JsonText, depth: u32) -> bool {
-    // SAFETY: each call only reads, and each cast is to the exact type that was just compared. Items are
-    // borrowed from their container, which cannot change meanwhile: it is alive, the thread attached, and neither the
-    // calls nor `json`, which knows no objects, run Python code. Written texts are used before anything else happens.
-    unsafe {
-        let kind = ffi::Py_TYPE(value);
-        if kind == &raw mut ffi::PyUnicode_Type {
-            let Some(text) = text_of(value) else { return false };
-            json.text(text);
-        } else if kind == &raw mut ffi::PyFloat_Type {
-            let number = ffi::PyFloat_AS_DOUBLE(value);
-            if !number.is_finite() {
-                return false;
-            }
-            json.float(number);
-        } else if kind == &raw mut ffi::PyLong_Type {
-            return write_integer(value, json);
-        } else if value == ffi::Py_True() {
-            json.word(b"true,");
-        } else if value == ffi::Py_False() {
-            json.word(b"false,");
-        } else if value == ffi::Py_None() {
-            json.word(b"null,");
-        } else if kind == &raw mut ffi::PyDict_Type && depth > 0 {
-            return write_dict(value, json, depth - 1);
-        } else if kind == &raw mut ffi::PyList_Type && depth > 0 {
-            return write_list(value, json, depth - 1);
-        } else {
-            return false;
-        }
-    }
-    true
-}
-
-/// # Safety
-/// As [`write_value`]; `list` is exactly a list.
-unsafe fn write_list(list: *mut ffi::PyObject, json: &mut JsonText, depth: u32) -> bool {
-    json.open(b'[');
-    // SAFETY: as in `write_value`; nothing changes the list meanwhile.
-    unsafe {
-        for at in 0..ffi::PyList_GET_SIZE(list) {
-            if !write_value(ffi::PyList_GET_ITEM(list, at), json, depth) {
-                return false;
-            }
-        }
-    }
-    json.close(b']');
-    true
-}
-
-/// # Safety
-/// As [`write_value`]; `dict` is exactly a dict.
-unsafe fn write_dict(dict: *mut ffi::PyObject, json: &mut JsonText, depth: u32) -> bool {
-    let (mut at, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-    json.open(b'{');
-    // SAFETY: as in `write_value`; `at` is the dict's own cursor.
-    unsafe {
-        while ffi::PyDict_Next(dict, &raw mut at, &raw mut key, &raw mut value) != 0 {
-            if ffi::Py_TYPE(key) != &raw mut ffi::PyUnicode_Type {
-                return false;
-            }
-            let Some(text) = text_of(key) else { return false };
-            json.key(text);
-            if !write_value(value, json, depth) {
-                return false;
-            }
-        }
-    }
-    json.close(b'}');
-    true
-}
-
-/// # Safety
-/// As [`write_value`]; `number` is exactly an int.
-unsafe fn write_integer(number: *mut ffi::PyObject, json: &mut JsonText) -> bool {
-    let mut overflow = 0;
-    // SAFETY: the calls only read; the second sets an error where it fails, which is taken back.
-    unsafe {
-        let signed = ffi::PyLong_AsLongLongAndOverflow(number, &raw mut overflow);
-        if overflow == 0 {
-            json.integer(signed);
-            return true;
-        }
-        let unsigned = ffi::PyLong_AsUnsignedLongLong(number);
-        if overflow < 0 || !ffi::PyErr_Occurred().is_null() {
-            ffi::PyErr_Clear();
-            return false;
-        }
-        json.unsigned(unsigned);
-    }
-    true
-}
-
 /// The UTF-8 of a text, which lives as long as the text does; `None` where a lone surrogate has none.
 ///
 /// # Safety
-/// As [`write_value`]; `text` is a str.
+/// The thread is attached; `text` is a living str.
+#[inline]
 unsafe fn text_of<'a>(text: *mut ffi::PyObject) -> Option<&'a str> {
     // SAFETY: a text of this kind is its own UTF-8: as many bytes as signs, behind the object's header, which never change.
     #[cfg(not(Py_3_14))]
@@ -277,9 +166,9 @@ impl<'a, 'py> Given<'a, 'py> {
     }
 }
 
-/// Adds a method to a class of this module, called as [`FastMethod`] says. Once, while the module is made.
-pub fn add_method<M: FastMethod<N>, const N: usize>(class: &Bound<'_, PyType>) -> PyResult<()> {
-    let py = class.py();
+/// Adds a method to its class, which is one of this module. Once, while the module is made.
+pub fn add_method<M: FastMethod<N>, const N: usize>(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<M::Class>();
     let signature = &M::SIGNATURE;
     fastcall::interned::<M, N>(py);
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
@@ -298,8 +187,8 @@ pub fn add_method<M: FastMethod<N>, const N: usize>(class: &Bound<'_, PyType>) -
 /// What the interpreter calls.
 ///
 /// # Safety
-/// As [`Given::new`]; the thread is attached, and `object` a living instance of the class that the method was added to, which
-/// its descriptor checks.
+/// As [`Given::new`]; the thread is attached, and `object` a living instance of the method's class, which its descriptor
+/// checks.
 unsafe extern "C" fn called<M: FastMethod<N>, const N: usize>(
     object: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
@@ -309,8 +198,9 @@ unsafe extern "C" fn called<M: FastMethod<N>, const N: usize>(
     // SAFETY: the caller's promises.
     let call = |py| unsafe {
         let given = Given::new(py, values, positional, names);
-        let slots = fastcall::slots(py, &M::SIGNATURE, fastcall::interned::<M, N>(py), &given)?;
-        M::call(&Borrowed::from_ptr(py, object), slots)
+        let mut slots = [None; N];
+        fastcall::fill(&mut slots, &M::SIGNATURE, fastcall::interned::<M, N>(py), &given)?;
+        M::call(&Borrowed::from_ptr(py, object).cast_unchecked::<M::Class>(), &slots)
     };
     // SAFETY: the thread is attached.
     unsafe { guarded(call) }.map_or(ptr::null_mut(), Bound::into_ptr)

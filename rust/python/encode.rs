@@ -1,11 +1,11 @@
 //! From Python data to stored JSON and back.
 //!
-//! Exact JSON is written by our own walk ([`capi::write_json`]); everything else goes through orjson, whose output the
+//! Exact JSON is written by our own walk ([`capi::exact_json::write_json`]); everything else goes through orjson, whose output the
 //! walk's is byte for byte. Owns that choice, orjson's options, and what is said about the result: whether the data held
 //! only exact JSON types, and whether a number was lost. Invariant (R11): what comes out is bytes; no Python code
 //! has to run between here and the append.
 
-use std::{cell::Cell, ops::Range};
+use std::ops::Range;
 
 use pyo3::{
     exceptions::PyTypeError,
@@ -14,14 +14,47 @@ use pyo3::{
     types::{PyBytes, PyType},
 };
 
-use super::{capi, error::encode_error, walk};
+use super::{
+    capi::{self, gil_cell::GilCell},
+    error::encode_error,
+    walk,
+};
 use crate::json::JsonText;
 
-/// A thread keeps the memory of its last text or batch, up to this size: a thousand trades take half of it.
+/// The memory of the last text or batch is kept, up to this size: a thousand trades take half of it.
 const KEPT_BYTES: usize = 256 * 1024;
 
-thread_local! {
-    static SPARE: Cell<JsonText> = Cell::default();
+static SPARE: GilCell<Option<Box<JsonText>>> = GilCell::new(None);
+
+/// A text in the memory that is kept, taken out, not borrowed: an append from inside an append, or by another thread while this
+/// one waits, finds none and makes its own.
+pub struct Lent<'py> {
+    /// One word: a value just made is waited for where it is moved in pieces. There until it is dropped.
+    text: Option<Box<JsonText>>,
+    py: Python<'py>,
+}
+
+impl<'py> Lent<'py> {
+    fn take(py: Python<'py>) -> Self {
+        Self { text: Some(SPARE.hold(py).take().unwrap_or_default()), py }
+    }
+
+    fn text(&mut self) -> &mut JsonText {
+        self.text.get_or_insert_default()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.as_ref().map_or(&[], |text| text.as_bytes())
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(mut text) = self.text.take() {
+            text.empty(KEPT_BYTES);
+            let _other = SPARE.hold(self.py).replace(text);
+        }
+    }
 }
 
 /// What happens to NaN and infinities, which JSON does not have.
@@ -36,7 +69,7 @@ pub enum NonFinite {
 /// Data in its stored form.
 pub enum Encoded<'py> {
     /// Decoding it would give an equal object of the same types.
-    Exact(JsonText),
+    Exact(Lent<'py>),
     /// What orjson wrote.
     Foreign {
         json: Bound<'py, PyBytes>,
@@ -58,7 +91,7 @@ impl<'py> Encoded<'py> {
     }
 
     pub fn is_exact(&self) -> bool {
-        matches!(self, Self::Exact(_))
+        matches!(self, Self::Exact(..))
     }
 
     /// The same as an object of Python.
@@ -66,14 +99,6 @@ impl<'py> Encoded<'py> {
         match self {
             Self::Exact(json) => PyBytes::new(py, json.as_bytes()),
             Self::Foreign { json, .. } => json.clone(),
-        }
-    }
-}
-
-impl Drop for Encoded<'_> {
-    fn drop(&mut self) {
-        if let Self::Exact(json) = self {
-            put_by(std::mem::take(json));
         }
     }
 }
@@ -130,12 +155,11 @@ pub fn dumps<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
 
 /// Encodes `data`; runs no Python code where it is exact JSON.
 pub fn encode<'py>(data: &Bound<'py, PyAny>, non_finite: NonFinite) -> PyResult<Encoded<'py>> {
-    // Taken out, not borrowed: an append from inside an append finds none and makes its own.
-    let mut json = SPARE.try_with(Cell::take).unwrap_or_default();
-    if capi::write_json(data, &mut json) {
+    let mut json = Lent::take(data.py());
+    if capi::exact_json::write_json(data, json.text()) {
         return Ok(Encoded::Exact(json));
     }
-    put_by(json);
+    drop(json);
     let (json, lossy) = encode_by_orjson(data, non_finite)?;
     Ok(Encoded::Foreign { json, lossy })
 }
@@ -158,7 +182,7 @@ fn encode_by_orjson<'py>(
 
 /// The data of a batch in its stored form, one text behind the other: each in memory of its own, a thousand of them would have
 /// left the cache before they are stored.
-pub struct Texts(JsonText);
+pub struct Texts<'py>(Lent<'py>);
 
 /// One of them: where it lies, and whether a number was lost.
 pub struct Written {
@@ -166,39 +190,29 @@ pub struct Written {
     pub lossy: bool,
 }
 
-impl Texts {
-    /// None yet, in the memory that the thread keeps.
-    pub fn begin() -> Self {
-        Self(SPARE.try_with(Cell::take).unwrap_or_default())
+impl<'py> Texts<'py> {
+    /// None yet, in the memory that is kept.
+    pub fn begin(py: Python<'py>) -> Self {
+        Self(Lent::take(py))
     }
 
     /// Encodes `data` as [`encode`] does, behind the others.
     pub fn add(&mut self, data: &Bound<'_, PyAny>, non_finite: NonFinite) -> PyResult<Written> {
-        let begin = self.0.bytes();
+        let text = self.0.text();
+        let begin = text.bytes();
         let mut lossy = false;
-        if !capi::write_json(data, &mut self.0) {
-            self.0.cut(begin);
+        if !capi::exact_json::write_json(data, text) {
+            text.cut(begin);
             let (json, is_lossy) = encode_by_orjson(data, non_finite)?;
-            self.0.append(json.as_bytes());
+            text.append(json.as_bytes());
             lossy = is_lossy;
         }
-        Ok(Written { place: begin..self.0.bytes(), lossy })
+        Ok(Written { place: begin..text.bytes(), lossy })
     }
 
     pub fn get(&self, written: &Written) -> &[u8] {
         self.0.as_bytes().get(written.place.clone()).unwrap_or_default()
     }
-}
-
-impl Drop for Texts {
-    fn drop(&mut self) {
-        put_by(std::mem::take(&mut self.0));
-    }
-}
-
-/// For the thread's next text. A thread that ends has nothing to keep it in.
-fn put_by(json: JsonText) {
-    let _kept = SPARE.try_with(|spare| spare.set(json.emptied(KEPT_BYTES)));
 }
 
 fn has_null(json: &[u8]) -> bool {

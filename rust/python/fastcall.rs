@@ -1,13 +1,12 @@
 //! Calls that are made a million times an hour: from the interpreter's own array of arguments to one slot for each parameter.
 //!
 //! Owns the matching of positions and keywords, and what is said of a call that does not fit. PyO3's own way takes 340
-//! instructions for an append with four keywords, this 120: keywords are looked for by identity, in the order of the
-//! signature, since a call site has them interned and mostly in that order. The calls themselves are in [`super::append_calls`], the
+//! instructions for an append with four keywords, this 120: keywords are looked for by identity. The calls themselves are in [`super::append_calls`], the
 //! C API in [`super::capi`]. Knows no method.
 
 use std::ffi::CStr;
 
-use pyo3::{exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyString};
+use pyo3::{PyClass, exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyString};
 
 use super::capi::Given;
 
@@ -28,15 +27,18 @@ pub struct Signature<const N: usize> {
     pub required: usize,
 }
 
-/// A method of a class, without its name in it: that is given when it is added, see [`super::capi::add_method`].
+/// A method of a class, added to it by [`super::capi::add_method`].
 pub trait FastMethod<const N: usize> {
+    /// The class that it is a method of.
+    type Class: PyClass;
+
     const SIGNATURE: Signature<N>;
 
     /// Where the names of its parameters are kept as Python has them.
     fn names() -> &'static PyOnceLock<[Py<PyString>; N]>;
 
     /// The call. No panic of it reaches Python.
-    fn call<'py>(object: &Bound<'py, PyAny>, slots: Slots<'_, 'py, N>) -> PyResult<Bound<'py, PyAny>>;
+    fn call<'py>(object: &Bound<'py, Self::Class>, slots: &Slots<'_, 'py, N>) -> PyResult<Bound<'py, PyAny>>;
 }
 
 /// The names of a method's parameters, interned as those of a call site are.
@@ -44,17 +46,18 @@ pub fn interned<M: FastMethod<N>, const N: usize>(py: Python<'_>) -> &'static [P
     M::names().get_or_init(py, || M::SIGNATURE.parameters.map(|name| PyString::intern(py, name).unbind()))
 }
 
-/// The slots of a call.
+/// Fills the slots of a call, which are empty, where they lie: a result of this size is read across the words that it was just
+/// stored in.
 ///
 /// # Errors
 /// `TypeError` as Python words it.
-pub fn slots<'a, 'py, const N: usize>(
-    py: Python<'py>,
+#[inline]
+pub fn fill<'a, 'py, const N: usize>(
+    slots: &mut Slots<'a, 'py, N>,
     signature: &Signature<N>,
     names: &[Py<PyString>; N],
     given: &Given<'a, 'py>,
-) -> PyResult<Slots<'a, 'py, N>> {
-    let mut slots = [None; N];
+) -> PyResult<()> {
     if given.positional().len() > signature.positional {
         return Err(too_many(signature, given.positional().len()));
     }
@@ -63,8 +66,9 @@ pub fn slots<'a, 'py, const N: usize>(
     }
     let mut next = given.positional().len();
     for (name, value) in given.keywords() {
-        let at = place_of(names, next, &name)
-            .or_else(|| names.iter().position(|known| known.bind(py).as_any().eq(name).unwrap_or(false)));
+        let at = place_of(names, next, &name).or_else(|| {
+            names.iter().position(|known| known.bind(name.py()).as_any().eq(name).unwrap_or(false))
+        });
         let Some((at, slot)) = at.and_then(|at| Some((at, slots.get_mut(at)?))) else {
             return Err(wrong(signature, &format!("got an unexpected keyword argument '{}'", *name)));
         };
@@ -74,17 +78,25 @@ pub fn slots<'a, 'py, const N: usize>(
         next = at + 1;
     }
     if slots.iter().take(signature.required).all(Option::is_some) {
-        Ok(slots)
+        Ok(())
     } else {
-        Err(missing(signature, &slots))
+        Err(missing(signature, slots))
     }
 }
 
-/// The parameter that this very object names, looked for from `next` on.
-fn place_of(names: &[Py<PyString>], next: usize, name: &Borrowed<'_, '_, PyAny>) -> Option<usize> {
+/// The parameter that `name` names: by identity, from `next` on, since a call site has its names interned and mostly in this order;
+/// any other by its text.
+#[inline]
+pub fn place_of(names: &[Py<PyString>], next: usize, name: &Bound<'_, PyAny>) -> Option<usize> {
     let is_it = |known: &Py<PyString>| known.as_ptr() == name.as_ptr();
     let (before, behind) = names.split_at_checked(next)?;
-    behind.iter().position(is_it).map(|at| next + at).or_else(|| before.iter().position(is_it))
+    let at = behind.iter().position(is_it).map(|at| next + at).or_else(|| before.iter().position(is_it));
+    at.or_else(|| place_of_text(names, name))
+}
+
+#[cold]
+fn place_of_text(names: &[Py<PyString>], name: &Bound<'_, PyAny>) -> Option<usize> {
+    names.iter().position(|known| known.bind(name.py()).as_any().eq(name).unwrap_or(false))
 }
 
 /// The value of a parameter that has to be given.

@@ -2,7 +2,7 @@
 //!
 //! What is where, along the way of one event:
 //! * `arguments`, `expected`, `payload`, `batch`: from Python's arguments to the engine's borrowed event;
-//! * `encode`, `walk`: data to JSON, and what was lost on the way;
+//! * `encode`, `key_texts`, `walk`: data to JSON, its keys, and what was lost on the way;
 //! * `log`, `opening`: the handle and its options; `append_calls`, `append`, `inherit`, `wait`: appending, what an event
 //!   has from another, waiting;
 //! * `receipt`, `published`: what an append returns, and what awaiting a publish gives;
@@ -12,7 +12,8 @@
 //!   and how it travels;
 //! * `hooks`, `report`, `clock`, `histogram`, `fork`, `error`: what Python owns, dicts, time, latencies, forks, exceptions;
 //! * `fastcall`: from a call's arguments to slots, for the calls that have to be fast;
-//! * `capi`: which interpreter is this, what a context variable holds, the JSON of a value where it lies, such calls.
+//! * `capi`: which interpreter is this, what a context variable holds, such calls, the JSON of a value where it lies, what the
+//!   GIL guards.
 //!
 //! Invariants: never wait for the engine with the GIL held, never take the GIL under one of its locks (R12); all
 //! encoding is over before the engine is called (R11); everything given to Python owns its bytes (R21).
@@ -36,6 +37,7 @@ mod histogram;
 mod hooks;
 mod inherit;
 mod iterator;
+mod key_texts;
 mod log;
 mod metadata;
 mod opening;
@@ -94,11 +96,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<turn::PyTurn>()?;
     module.add_class::<outlet::PyOutlet>()?;
     module.add_class::<log::PyLog>()?;
-    let log = module.py().get_type::<log::PyLog>();
-    capi::add_method::<append_calls::Append, _>(&log)?;
-    capi::add_method::<append_calls::AppendBytes, _>(&log)?;
-    capi::add_method::<append_calls::AppendMany, _>(&log)?;
-    capi::add_method::<append_calls::Publish, _>(&log)?;
+    capi::add_method::<append_calls::Append, _>(module.py())?;
+    capi::add_method::<append_calls::AppendBytes, _>(module.py())?;
+    capi::add_method::<append_calls::AppendMany, _>(module.py())?;
+    capi::add_method::<append_calls::Publish, _>(module.py())?;
     module.add_function(wrap_pyfunction!(evidence::verify, module)?)?;
     module.add_function(wrap_pyfunction!(evidence::_proof_holds, module)?)?;
     module.add_class::<files::PySalvage>()?;

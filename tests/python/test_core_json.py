@@ -12,7 +12,7 @@ import time
 
 import orjson
 import pytest
-from aresbus import _core
+from aresbus import EncodeError, _core
 
 MEGABYTES = float(os.environ.get("JSON_MEGABYTES", "8"))
 SIGNS = (
@@ -159,6 +159,33 @@ def test_depth_up_to_where_orjson_refuses(log):
         assert [event.raw for event in log.read(after=live.seq - 1 if live.seq else None)][
             -1
         ] == orjson.dumps({"a": data})
+
+
+def test_keys_that_come_again(log, rng):
+    """The engine knows keys by identity: more of them than it remembers, in turn, long, escaped, equal but not the same."""
+    signs = [f"{sign}{'k' * length}" for sign in SIGNS for length in (0, 1, 25, 28, 29, 30, 31, 32, 40)]
+    keys = signs + [f"key {number}" for number in range(2_000)]
+    keys += ["".join(list(key)) for key in keys]
+    for _ in range(20_000):
+        data = dict.fromkeys(rng.choices(keys, k=rng.randrange(8)), 1.5)
+        assert written(log, data) == orjson.dumps(data)
+
+
+def test_keys_whose_place_in_memory_is_taken_by_others(log):
+    for number in range(50_000):
+        data = {f"{number:x}": number}
+        assert written(log, data) == orjson.dumps(data)
+
+
+def test_a_key_that_is_no_plain_text_is_not_taken_for_one(log):
+    class Text(str):
+        __slots__ = ()
+
+    for key in (Text("a"), 1, None):
+        for _ in range(3):
+            with pytest.raises(EncodeError):
+                log.append("t", {key: 1})
+            assert written(log, {"a": 1}) == b'{"a":1}'
 
 
 def test_a_text_that_fills_a_segment(log):

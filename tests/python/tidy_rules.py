@@ -97,6 +97,7 @@ UNSAFE_PLACES = (
     "rust/map.rs",
     "rust/map/truncation.rs",
     "rust/python/capi.rs",
+    "rust/python/capi/exact_json.rs",
     "rust/python/capi/gil_cell.rs",
 )
 
