@@ -8,10 +8,10 @@ the disk suspends the task, never the loop; a publication is awaited once, as an
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from types import GeneratorType, TracebackType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from aresbus._core import Event, Log, Receipt
 from aresbus._typing import override
@@ -46,7 +46,7 @@ class Publication(Coroutine[Any, Any, str]):
         self,
         event: Event | Receipt | None,
         error: BaseException | None = None,
-        later: Callable[[], Coroutine[Any, Any, str]] | None = None,
+        later: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """Of a stored event, of an error, or of nothing (refused, the id is ""); ``later`` makes what to await."""
         self._event, self._error, self._later = event, error, later
@@ -123,57 +123,88 @@ class Settler:
             weakref.WeakKeyDictionary()
         )
 
-    async def settled(self, log: Log, event: Event | Receipt) -> str:
-        """The event's id once it is durable. Raises StorageError that says the event is committed."""
-        seq, event_id = event.seq or 0, event.event_id
-        queue = self._queues.setdefault(asyncio.get_running_loop(), _Queue())
+    def settled(self, log: Log, event: Event | Receipt) -> "asyncio.Future[str]":
+        """Gets the event's id once it is durable, or StorageError that says the event is committed."""
+        # A future each, and nothing else to be stepped through: one waiter's cancellation is not the others'.
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[str] = loop.create_future()
+        queue = self._queues.get(loop)
+        if queue is None:
+            queue = self._queues[loop] = _Queue()
+        waiting = _Waiting(event.seq or 0, event.event_id, waiter)
         try:
-            while True:
-                durable = log.durable_seq
-                if durable is not None and durable >= seq:
-                    return event_id
-                await queue.next_sync(log)
-        except StorageError as error:
-            # Each waiter gets its own: the one error of a shared sync knows nothing of their events.
+            queue.settle(log, waiting)
+        except StorageError as error:  # the log is closed
+            waiting.fail(error)
+        return waiter
+
+
+class _Waiting(NamedTuple):
+    """Who waits for which event."""
+
+    seq: int
+    event_id: str
+    waiter: "asyncio.Future[str]"
+
+    def fail(self, error: BaseException) -> None:
+        """Each gets an error of its own: the one of a shared sync knows nothing of their events."""
+        if isinstance(error, StorageError):
             fields = {name: getattr(error, name) for name in error.FIELDS}
-            fields |= {"committed": True, "seq": seq, "event_id": event_id}
-            note = f" (event {event_id} at seq {seq} is committed, its durability unknown)"
-            raise type(error)(error.message + note, **fields) from error
+            fields |= {"committed": True, "seq": self.seq, "event_id": self.event_id}
+            note = f" (event {self.event_id} at seq {self.seq} is committed, its durability unknown)"
+            own = type(error)(error.message + note, **fields)
+            own.__cause__ = error
+            error = own
+        self.waiter.set_exception(error)
 
 
 class _Queue:
     """The sync that runs on one loop's behalf, and who waits for it or for the one that begins when it is done."""
 
     def __init__(self) -> None:
-        self._waiting: list[asyncio.Future[None]] = []
-        self._running: asyncio.Task[None] | None = None
+        self._waiting: list[_Waiting] = []
+        self._running: asyncio.Future[int | None] | None = None
 
-    async def next_sync(self, log: Log) -> None:
-        """Until a sync that ran or began during the call is done; whoever waits then looks whether it was enough."""
-        # A future each: one waiter's cancellation is not the others'.
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+    def settle(self, log: Log, waiting: _Waiting) -> None:
+        """Answers at once where the event is durable already, else once a sync says so."""
+        durable = log.durable_seq
+        if durable is not None and durable >= waiting.seq:
+            waiting.waiter.set_result(waiting.event_id)
+            return
+        self._waiting.append(waiting)
         if self._running is None:
-            self._running = asyncio.ensure_future(self._sync(log))
-        await waiter
+            self._sync(log)
 
-    async def _sync(self, log: Log) -> None:
-        outcome: Callable[[asyncio.Future[None]], object] = asyncio.Future.cancel
+    def _sync(self, log: Log) -> None:
         try:
-            await asyncio.to_thread(log.sync)
-            outcome = _served
-        except Exception as error:  # noqa: BLE001 - theirs who wait; if all were cancelled, the next append tells
-            outcome = partial(_failed, error)
-        finally:
-            waiting, self._waiting, self._running = self._waiting, [], None
-            for waiter in waiting:
-                if not waiter.done():
-                    outcome(waiter)
+            self._running = asyncio.get_running_loop().run_in_executor(None, log.sync)
+        except RuntimeError as error:  # the loop's threads are gone
+            self._fail(error)
+        else:
+            self._running.add_done_callback(partial(self._synced, log))
 
+    def _synced(self, log: Log, done: "asyncio.Future[int | None]") -> None:
+        self._running = None
+        if done.cancelled():
+            self._fail(asyncio.CancelledError())
+        elif error := done.exception():
+            # Theirs who wait; if all were cancelled, the next append tells.
+            self._fail(error)
+        else:
+            durable = done.result()
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                if one.waiter.done():
+                    continue
+                if durable is not None and durable >= one.seq:
+                    one.waiter.set_result(one.event_id)
+                else:
+                    self._waiting.append(one)
+            if self._waiting:
+                self._sync(log)
 
-def _served(waiter: asyncio.Future[None]) -> None:
-    waiter.set_result(None)
-
-
-def _failed(error: Exception, waiter: asyncio.Future[None]) -> None:
-    waiter.set_exception(error)
+    def _fail(self, error: BaseException) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.waiter.done():
+                one.fail(error)

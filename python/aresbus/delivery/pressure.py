@@ -7,11 +7,10 @@ never waits for itself.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 from aresbus.delivery.frontier import Frontier
 from aresbus.delivery.roster import Roster
@@ -52,7 +51,7 @@ class Pressure:
                 f"{mine.name} publishes while its own lag is at its bound: it would wait for itself"
             )
 
-    def held(self, then: Callable[[], Coroutine[Any, Any, str]]) -> Callable[[], Coroutine[Any, Any, str]]:
+    def held(self, then: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[str]]:
         """What to await until there is room, and ``then``. A thread without a loop waits here and now."""
         try:
             asyncio.get_running_loop()
@@ -61,7 +60,7 @@ class Pressure:
             return then
         return partial(self._wait_in_task, then)
 
-    async def _wait_in_task(self, then: Callable[[], Coroutine[Any, Any, str]]) -> str:
+    async def _wait_in_task(self, then: Callable[[], Awaitable[str]]) -> str:
         loop = asyncio.get_running_loop()
         while (held := self.over()) is not None:
             held.blocked_count += 1
