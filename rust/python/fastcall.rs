@@ -8,7 +8,7 @@ use std::ffi::CStr;
 
 use pyo3::{PyClass, exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyString};
 
-use super::capi::Given;
+use super::capi::{self, Given};
 
 /// What a call is given for each parameter, in the order of the signature; `None` where it is not given.
 pub type Slots<'a, 'py, const N: usize> = [Option<Borrowed<'a, 'py, PyAny>>; N];
@@ -96,7 +96,8 @@ pub fn place_of(names: &[Py<PyString>], next: usize, name: &Bound<'_, PyAny>) ->
 
 #[cold]
 fn place_of_text(names: &[Py<PyString>], name: &Bound<'_, PyAny>) -> Option<usize> {
-    names.iter().position(|known| known.bind(name.py()).as_any().eq(name).unwrap_or(false))
+    let text = capi::text(name.cast::<PyString>().ok()?)?;
+    names.iter().position(|known| capi::text(known.bind(name.py())) == Some(text))
 }
 
 /// The value of a parameter that has to be given.

@@ -11,6 +11,9 @@ const SETS: usize = 128;
 /// Longer ones, quotes and colon with them, are written anew each time. What is known is copied whole, in two steps.
 pub const MOST_KNOWN_BYTES: usize = 32;
 
+/// Some decoders make new keys for each dict, and to keep one costs more than it saves where it never comes again.
+const OFFERS_PER_KEPT: u32 = 8;
+
 /// A key as JSON, and how long that is.
 #[derive(Clone, Copy)]
 pub struct Known {
@@ -24,26 +27,37 @@ struct Slot {
 }
 
 /// The table.
-pub struct KeyTexts([[Option<Slot>; 2]; SETS]);
+pub struct KeyTexts {
+    sets: [[Option<Slot>; 2]; SETS],
+    offers: u32,
+}
 
 impl KeyTexts {
     pub const fn new() -> Self {
-        Self([const { [None, None] }; SETS])
+        Self { sets: [const { [None, None] }; SETS], offers: 0 }
     }
 
     /// What is known of this very object.
     #[inline]
     pub fn get(&self, key: Borrowed<'_, '_, PyAny>) -> Option<&Known> {
         let is_it = |slot: &&Slot| slot.key.as_ptr() == key.as_ptr();
-        self.0.get(set_of(key))?.iter().flatten().find(is_it).map(|slot| &slot.known)
+        self.sets.get(set_of(key))?.iter().flatten().find(is_it).map(|slot| &slot.known)
     }
 
-    /// Keeps the JSON of `key`, which is exactly a str and not known, unless it is a long one.
-    pub fn keep(&mut self, key: Borrowed<'_, '_, PyAny>, json: &[u8]) {
+    /// Takes the JSON of one in [`OFFERS_PER_KEPT`] keys, each exactly a str and not known: keys that come again are soon there.
+    #[inline]
+    pub fn offer(&mut self, key: Borrowed<'_, '_, PyAny>, json: &[u8]) {
+        self.offers = self.offers.wrapping_add(1);
+        if self.offers.is_multiple_of(OFFERS_PER_KEPT) {
+            self.keep(key, json);
+        }
+    }
+
+    fn keep(&mut self, key: Borrowed<'_, '_, PyAny>, json: &[u8]) {
         let mut text = [0; MOST_KNOWN_BYTES];
         let Some(place) = text.get_mut(..json.len()) else { return };
         place.copy_from_slice(json);
-        let Some([newer, older]) = self.0.get_mut(set_of(key)) else { return };
+        let Some([newer, older]) = self.sets.get_mut(set_of(key)) else { return };
         let known = Known { text, bytes: json.len() };
         let before = newer.replace(Slot { key: key.to_owned().unbind(), known });
         let oldest = std::mem::replace(older, before);

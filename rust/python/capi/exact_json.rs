@@ -100,7 +100,7 @@ unsafe fn write_dict(py: Python<'_>, dict: *mut ffi::PyObject, json: &mut JsonTe
     true
 }
 
-/// Keys come again and again, the very same objects: what is known of one is copied, not looked through for signs to escape.
+/// Keys come again and again, mostly the very same objects: what is known of one is copied, not looked through for signs to escape.
 #[inline]
 fn write_key(key: Borrowed<'_, '_, PyAny>, json: &mut JsonText) -> bool {
     if let Some(known) = KEY_TEXTS.hold(key.py()).get(key) {
@@ -110,7 +110,7 @@ fn write_key(key: Borrowed<'_, '_, PyAny>, json: &mut JsonText) -> bool {
     write_new_key(key, json)
 }
 
-#[cold]
+#[inline(never)]
 fn write_new_key(key: Borrowed<'_, '_, PyAny>, json: &mut JsonText) -> bool {
     // SAFETY: the thread is attached and `key` alive, as `Borrowed` proves; it is a str where the second call is made.
     let text = unsafe {
@@ -123,7 +123,7 @@ fn write_new_key(key: Borrowed<'_, '_, PyAny>, json: &mut JsonText) -> bool {
     let begin = json.bytes();
     json.key(text);
     if let Some(written) = json.as_bytes().get(begin..) {
-        KEY_TEXTS.hold(key.py()).keep(key, written);
+        KEY_TEXTS.hold(key.py()).offer(key, written);
     }
     true
 }
