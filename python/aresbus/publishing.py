@@ -9,6 +9,8 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from types import GeneratorType, TracebackType
 from typing import Any, NamedTuple, cast
@@ -127,15 +129,14 @@ class Settler:
         """Gets the event's id once it is durable, or StorageError that says the event is committed."""
         # A future each, and nothing else to be stepped through: one waiter's cancellation is not the others'.
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[str] = loop.create_future()
         queue = self._queues.get(loop)
         if queue is None:
+            # Who waited on a loop that was closed meanwhile keeps it alive.
+            for other in [other for other in self._queues if other.is_closed()]:
+                del self._queues[other]
             queue = self._queues[loop] = _Queue()
-        waiting = _Waiting(event.seq or 0, event.event_id, waiter)
-        try:
-            queue.settle(log, waiting)
-        except StorageError as error:  # the log is closed
-            waiting.fail(error)
+        waiter: asyncio.Future[str] = loop.create_future()
+        queue.settle(log, _Waiting(event.seq or 0, event.event_id, waiter))
         return waiter
 
 
@@ -148,14 +149,21 @@ class _Waiting(NamedTuple):
 
     def fail(self, error: BaseException) -> None:
         """Each gets an error of its own: the one of a shared sync knows nothing of their events."""
-        if isinstance(error, StorageError):
-            fields = {name: getattr(error, name) for name in error.FIELDS}
-            fields |= {"committed": True, "seq": self.seq, "event_id": self.event_id}
-            note = f" (event {self.event_id} at seq {self.seq} is committed, its durability unknown)"
+        if not self.waiter.done():
+            self.waiter.set_exception(self._own(error))
+
+    def _own(self, error: BaseException) -> BaseException:
+        if not isinstance(error, StorageError):
+            return error
+        fields = {name: getattr(error, name) for name in error.FIELDS}
+        fields |= {"committed": True, "seq": self.seq, "event_id": self.event_id}
+        note = f" (event {self.event_id} at seq {self.seq} is committed, its durability unknown)"
+        try:
             own = type(error)(error.message + note, **fields)
-            own.__cause__ = error
-            error = own
-        self.waiter.set_exception(error)
+        except Exception:  # noqa: BLE001 - a class of somebody else's, made otherwise: nobody is left waiting for that
+            return error
+        own.__cause__ = error
+        return own
 
 
 class _Queue:
@@ -163,48 +171,45 @@ class _Queue:
 
     def __init__(self) -> None:
         self._waiting: list[_Waiting] = []
-        self._running: asyncio.Future[int | None] | None = None
+        self._is_syncing = False
 
     def settle(self, log: Log, waiting: _Waiting) -> None:
         """Answers at once where the event is durable already, else once a sync says so."""
-        durable = log.durable_seq
-        if durable is not None and durable >= waiting.seq:
-            waiting.waiter.set_result(waiting.event_id)
-            return
         self._waiting.append(waiting)
-        if self._running is None:
-            self._sync(log)
+        if not self._is_syncing:
+            self._go_on(log)
 
-    def _sync(self, log: Log) -> None:
+    def _go_on(self, log: Log) -> None:
+        """Answers whom it can, and begins a sync for the others. Nobody is left behind, whatever fails."""
         try:
-            self._running = asyncio.get_running_loop().run_in_executor(None, log.sync)
-        except RuntimeError as error:  # the loop's threads are gone
-            self._fail(error)
-        else:
-            self._running.add_done_callback(partial(self._synced, log))
+            self._answer(log.durable_seq)
+            if self._waiting:
+                syncing = asyncio.get_running_loop().run_in_executor(None, log.sync)
+                # In a context of its own: that of whoever came first would be kept as long as there is always somebody.
+                syncing.add_done_callback(partial(self._synced, log), context=Context())
+                self._is_syncing = True
+        except Exception as error:  # noqa: BLE001 - theirs who wait: the log is closed, or the loop's threads are gone
+            self._fail(error.with_traceback(None))  # which holds frames that hold the waiters
 
     def _synced(self, log: Log, done: "asyncio.Future[int | None]") -> None:
-        self._running = None
-        if done.cancelled():
-            self._fail(asyncio.CancelledError())
-        elif error := done.exception():
-            # Theirs who wait; if all were cancelled, the next append tells.
-            self._fail(error)
-        else:
-            durable = done.result()
-            waiting, self._waiting = self._waiting, []
-            for one in waiting:
-                if one.waiter.done():
-                    continue
-                if durable is not None and durable >= one.seq:
-                    one.waiter.set_result(one.event_id)
-                else:
-                    self._waiting.append(one)
-            if self._waiting:
-                self._sync(log)
+        self._is_syncing = False
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is None:
+            self._go_on(log)
+            return
+        with suppress(StorageError):  # somebody else's sync may have come before the one that failed
+            self._answer(log.durable_seq)
+        self._fail(error)  # if all were cancelled, the next append tells
+
+    def _answer(self, durable: int | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if durable is None or durable < one.seq:
+                self._waiting.append(one)
+            elif not one.waiter.done():
+                one.waiter.set_result(one.event_id)
 
     def _fail(self, error: BaseException) -> None:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            if not one.waiter.done():
-                one.fail(error)
+            one.fail(error)
