@@ -4,6 +4,7 @@ import contextlib
 import decimal
 import gc
 import inspect
+import itertools
 import pickle
 import tracemalloc
 import uuid
@@ -185,7 +186,9 @@ def test_nothing_is_kept_of_a_million_calls(log, calls):
 
     tracemalloc.start()
     try:
-        before = held_after(300)
-        assert held_after(3_000) - before < 3_000 * 4, "less than a pointer a call"
+        held = [held_after(300), *(held_after(3_000) for _ in range(3))]
+        # The least of three: what threads of other tests come to hold meanwhile is not of these calls.
+        grown = min(after - before for before, after in itertools.pairwise(held))
+        assert grown < 3_000 * 4, "less than a pointer a call"
     finally:
         tracemalloc.stop()
