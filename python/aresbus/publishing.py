@@ -204,9 +204,11 @@ class _Queue:
     def _answer(self, durable: int | None) -> None:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
+            if one.waiter.done():
+                continue  # cancelled: no sync is owed
             if durable is None or durable < one.seq:
                 self._waiting.append(one)
-            elif not one.waiter.done():
+            else:
                 one.waiter.set_result(one.event_id)
 
     def _fail(self, error: BaseException) -> None:

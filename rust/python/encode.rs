@@ -1,6 +1,6 @@
 //! From Python data to stored JSON and back.
 //!
-//! Exact JSON is written by our own walk ([`capi::exact_json::write_json`]); everything else goes through orjson, whose output the
+//! Exact JSON is written by our own walk ([`capi::exact_json`]); everything else goes through orjson, whose output the
 //! walk's is byte for byte. Owns that choice, orjson's options, and what is said about the result: whether the data held
 //! only exact JSON types, and whether a number was lost. Invariant (R11): what comes out is bytes; no Python code
 //! has to run between here and the append.
@@ -91,7 +91,7 @@ impl<'py> Encoded<'py> {
     }
 
     pub fn is_exact(&self) -> bool {
-        matches!(self, Self::Exact(..))
+        matches!(self, Self::Exact(_))
     }
 
     /// The same as an object of Python.

@@ -1,8 +1,8 @@
 //! Calls that are made a million times an hour: from the interpreter's own array of arguments to one slot for each parameter.
 //!
 //! Owns the matching of positions and keywords, and what is said of a call that does not fit. PyO3's own way takes 340
-//! instructions for an append with four keywords, this 120: keywords are looked for by identity. The calls themselves are in [`super::append_calls`], the
-//! C API in [`super::capi`]. Knows no method.
+//! instructions for an append with four keywords, this 120: keywords are looked for by identity. The calls themselves are in
+//! [`super::append_calls`], the C API in [`super::capi`]. Knows no method.
 
 use std::ffi::CStr;
 
@@ -66,10 +66,8 @@ pub fn fill<'a, 'py, const N: usize>(
     }
     let mut next = given.positional().len();
     for (name, value) in given.keywords() {
-        let at = place_of(names, next, &name).or_else(|| {
-            names.iter().position(|known| known.bind(name.py()).as_any().eq(name).unwrap_or(false))
-        });
-        let Some((at, slot)) = at.and_then(|at| Some((at, slots.get_mut(at)?))) else {
+        let Some((at, slot)) = place_of(names, next, &name).and_then(|at| Some((at, slots.get_mut(at)?)))
+        else {
             return Err(wrong(signature, &format!("got an unexpected keyword argument '{}'", *name)));
         };
         if slot.replace(value).is_some() {

@@ -15,7 +15,6 @@ pub const MOST_KNOWN_BYTES: usize = 32;
 const OFFERS_PER_KEPT: u32 = 8;
 
 /// A key as JSON, and how long that is.
-#[derive(Clone, Copy)]
 pub struct Known {
     pub text: [u8; MOST_KNOWN_BYTES],
     pub bytes: usize,

@@ -89,6 +89,19 @@ def test_one_waiter_s_cancellation_is_not_the_others():
     asyncio.run(act())
 
 
+def test_no_sync_is_owed_to_whoever_gave_up():
+    async def act():
+        log, settler = Log(durable(0)), Settler()
+        first, other = await one_begun(settler, log), settler.settled(log, event(1))
+        other.cancel()
+        log.go_on.set()
+        assert await outcomes(first) == ["id0"]
+        await asyncio.sleep(0.05)
+        assert log.syncs == 1
+
+    asyncio.run(act())
+
+
 def test_a_failed_sync_is_told_to_each_with_its_own_event_but_to_none_whose_event_is_durable():
     def elsewhere(log):
         log.durable_seq = 1

@@ -6,7 +6,7 @@
 
 use std::ptr;
 
-use pyo3::{ffi, prelude::*};
+use pyo3::{ffi, prelude::*, types::PyString};
 
 use super::{gil_cell::GilCell, text_of};
 use crate::{json::JsonText, python::key_texts::KeyTexts};
@@ -112,14 +112,8 @@ fn write_key(key: Borrowed<'_, '_, PyAny>, json: &mut JsonText) -> bool {
 
 #[inline(never)]
 fn write_new_key(key: Borrowed<'_, '_, PyAny>, json: &mut JsonText) -> bool {
-    // SAFETY: the thread is attached and `key` alive, as `Borrowed` proves; it is a str where the second call is made.
-    let text = unsafe {
-        if ffi::Py_TYPE(key.as_ptr()) != &raw mut ffi::PyUnicode_Type {
-            return false;
-        }
-        text_of(key.as_ptr())
-    };
-    let Some(text) = text else { return false };
+    let Ok(key_text) = key.cast_exact::<PyString>() else { return false };
+    let Some(text) = super::text(&key_text) else { return false };
     let begin = json.bytes();
     json.key(text);
     if let Some(written) = json.as_bytes().get(begin..) {
