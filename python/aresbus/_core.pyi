@@ -8,7 +8,6 @@ method; where nothing is said, the call writes nothing. Any call on a closed han
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import Field
-from datetime import datetime
 from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
@@ -583,7 +582,7 @@ def install(
     *,
     event_types: dict[str, Any],
     metadata_class: type[Any],
-    epoch: datetime,
+    stored_metadata: Callable[..., Any],
     version_tag: str,
     default_version: str,
     to_dict: Callable[[Event], dict[str, Any]],

@@ -180,6 +180,36 @@ class EventMetadata:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+def _stored_metadata(  # noqa: PLR0917 - the engine calls it, by position
+    event_id: str,
+    version: str,
+    schema_version: str,
+    timestamp: datetime,
+    source: str,
+    correlation_id: str | None,
+    causation_id: str | None,
+    aggregate_id: str | None,
+    sequence_number: int,
+    status: EventStatus,
+    tags: dict[str, str],
+) -> EventMetadata:
+    """Metadata of a stored event: what the constructor would make, in half the time."""
+    made = object.__new__(EventMetadata)
+    made.event_id = event_id
+    made.version = version
+    made.schema_version = schema_version
+    made.timestamp = timestamp
+    made.source = source
+    made.correlation_id = correlation_id
+    made.causation_id = causation_id
+    made.aggregate_id = aggregate_id
+    made.sequence_number = sequence_number
+    made.retry_count = 0
+    made.status = status
+    made.tags = tags
+    return made
+
+
 @dataclass
 class EventSnapshot:
     """The state of one aggregate after the event at ``sequence_number``."""
@@ -316,7 +346,7 @@ Event.__dataclass_fields__ = _EventShape.__dataclass_fields__
 _core.install(
     event_types=_event_types,
     metadata_class=EventMetadata,
-    epoch=EPOCH,
+    stored_metadata=_stored_metadata,
     version_tag=VERSION_TAG,
     default_version=DEFAULT_VERSION,
     to_dict=_event_to_dict,

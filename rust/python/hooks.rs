@@ -14,10 +14,8 @@ use super::capi::gil_cell::GilCell;
 pub struct Hooks {
     pub event_types: Py<PyDict>,
     pub metadata_class: Py<PyType>,
-    /// Makes an instance of it without its constructor.
-    pub new_metadata: Py<PyAny>,
-    /// What times count from, as an aware datetime.
-    pub epoch: Py<PyAny>,
+    /// Makes one of a stored event, of its fields in their order but the retries.
+    pub stored_metadata: Py<PyAny>,
     /// The tag that keeps a metadata version other than the default.
     pub version_tag: Py<PyString>,
     pub default_version: Py<PyAny>,
@@ -30,25 +28,23 @@ static HOOKS: GilCell<Option<&'static Hooks>> = GilCell::new(None);
 
 /// Hand the engine what Python owns. A second call, as a module reload makes it, replaces the first, which stays in memory.
 #[pyfunction]
-#[pyo3(signature = (*, event_types, metadata_class, epoch, version_tag, default_version, to_dict, from_dict, pending))]
+#[pyo3(signature = (*, event_types, metadata_class, stored_metadata, version_tag, default_version, to_dict, from_dict, pending))]
 #[expect(clippy::too_many_arguments, reason = "one name each, all by keyword")]
 pub fn install(
     py: Python<'_>,
     event_types: Py<PyDict>,
     metadata_class: Py<PyType>,
-    epoch: Py<PyAny>,
+    stored_metadata: Py<PyAny>,
     version_tag: Py<PyString>,
     default_version: Py<PyAny>,
     to_dict: Py<PyAny>,
     from_dict: Py<PyAny>,
     pending: Py<PyAny>,
-) -> PyResult<()> {
-    let new_metadata = metadata_class.bind(py).getattr("__new__")?.unbind();
+) {
     let hooks = Hooks {
         event_types,
         metadata_class,
-        new_metadata,
-        epoch,
+        stored_metadata,
         version_tag,
         default_version,
         to_dict,
@@ -56,7 +52,6 @@ pub fn install(
         pending,
     };
     *HOOKS.hold(py) = Some(Box::leak(Box::new(hooks)));
-    Ok(())
 }
 
 /// The hooks. Where nobody has imported `aresbus.events` yet, as in a process that unpickles its first event, it is
