@@ -7,6 +7,7 @@
 //! integers are written by `itoa`.
 
 mod decimal;
+pub mod reading;
 
 use decimal::{Decimal, MOST_DECIMAL_BYTES};
 

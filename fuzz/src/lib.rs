@@ -11,6 +11,7 @@ pub mod allocation;
 pub mod control;
 pub mod image;
 pub mod input;
+pub mod json;
 pub mod log;
 pub mod meta;
 #[path = "../../tests/rust/support/ram.rs"]

@@ -115,6 +115,22 @@ unsafe fn text_of<'a>(text: *mut ffi::PyObject) -> Option<&'a str> {
     }
 }
 
+/// The text that `utf8` is; `None` where it is no UTF-8.
+#[inline]
+pub fn text_of_utf8<'py>(py: Python<'py>, utf8: &[u8]) -> Option<Bound<'py, PyString>> {
+    let bytes = isize::try_from(utf8.len()).ok()?;
+    // SAFETY: the thread is attached; the call reads `bytes` bytes, and gives a new reference to an exact str, or null and
+    // an error, which is taken back.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), bytes, ptr::null());
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(Bound::from_owned_ptr(py, text).cast_into_unchecked())
+    }
+}
+
 /// What a call was given: values by position, then values by keyword, whose names are beside them.
 pub struct Given<'a, 'py> {
     values: &'a [*mut ffi::PyObject],

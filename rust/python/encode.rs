@@ -1,4 +1,4 @@
-//! From Python data to stored JSON and back.
+//! From Python data to stored JSON.
 //!
 //! Exact JSON is written by our own walk ([`capi::exact_json`]); everything else goes through orjson, whose output the
 //! walk's is byte for byte. Owns that choice, orjson's options, and what is said about the result: whether the data held
@@ -237,8 +237,8 @@ fn explain(data: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     }
 }
 
-/// Decodes stored JSON.
-pub fn decode<'py>(json: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+/// What orjson reads, or its error.
+pub fn loads<'py>(json: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
     let py = json.py();
     orjson(py)?.loads.bind(py).call1((json,))
 }
@@ -246,7 +246,7 @@ pub fn decode<'py>(json: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
 /// Refuses what is not strict JSON.
 pub fn validate(json: &Bound<'_, PyBytes>) -> PyResult<()> {
     let py = json.py();
-    decode(json).map(drop).map_err(|error| {
+    loads(json).map(drop).map_err(|error| {
         let is_orjsons = orjson(py).is_ok_and(|orjson| error.is_instance(py, orjson.decode_error.bind(py)));
         if is_orjsons { encode_error(py, "$", &format!("no valid JSON: {}", error.value(py))) } else { error }
     })

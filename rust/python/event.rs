@@ -105,7 +105,7 @@ impl PyEvent {
     /// The stored payload bytes; `None` for an event that was never stored.
     #[getter]
     fn raw<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        Ok(self.origin().map(|origin| origin.payload(py)).transpose()?.map(|(raw, _)| raw))
+        self.origin().map(|origin| origin.payload(py)).transpose()
     }
 
     /// Position in the log; `None` until stored.

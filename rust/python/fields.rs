@@ -9,7 +9,7 @@ use pyo3::{prelude::*, types::PyString};
 
 use super::{
     capi::gil_cell::GilCell,
-    encode,
+    decode,
     event::PyEvent,
     hooks::hooks,
     metadata,
@@ -128,10 +128,9 @@ pub fn data<'py>(event: &Bound<'py, PyEvent>) -> PyResult<Bound<'py, PyAny>> {
         return Ok(known);
     }
     let Some(origin) = this.origin() else { return Ok(py.None().into_bound(py)) };
-    let (raw, codec) = origin.payload(py)?;
-    let made = match codec {
-        Codec::Json | Codec::JsonGiven => encode::decode(&raw)?,
-        Codec::Bytes => raw.into_any(),
+    let made = match origin.stored_bytes(py)? {
+        (json, Codec::Json | Codec::JsonGiven) => decode::decode(py, json)?,
+        (_, Codec::Bytes) => origin.payload(py)?.into_any(),
     };
     Ok(this.fill(|fields| &mut fields.data, &made))
 }

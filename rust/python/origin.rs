@@ -14,7 +14,7 @@ use pyo3::{
     types::{IntoPyDict, PyBytes, PyDict, PyString},
 };
 
-use super::{arguments::Arguments, metadata::Told};
+use super::{arguments::Arguments, metadata::Told, recurring_texts::recurring_text};
 use crate::{
     format::{Codec, EventId, IdView, RecordView, SchemaCheck},
     log::Appended,
@@ -131,14 +131,14 @@ impl Origin {
 
     pub fn event_type<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         match self {
-            Self::Record(stored) => Ok(PyString::new(py, view(stored)?.event_type)),
+            Self::Record(stored) => Ok(name(py, view(stored)?.event_type)),
             Self::Facts(facts) => Ok(facts.event_type.bind(py).clone()),
         }
     }
 
     pub fn source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         match self {
-            Self::Record(stored) => Ok(PyString::new(py, view(stored)?.source)),
+            Self::Record(stored) => Ok(name(py, view(stored)?.source)),
             Self::Facts(facts) => {
                 Ok(bound(py, facts.source.as_ref()).unwrap_or_else(|| PyString::new(py, "")))
             }
@@ -149,7 +149,7 @@ impl Origin {
         match self {
             Self::Record(stored) => {
                 let stated = view(stored)?.schema_version;
-                Ok(stated.map_or_else(|| default_version(py), |stated| PyString::new(py, stated)))
+                Ok(stated.map_or_else(|| default_version(py), |stated| name(py, stated)))
             }
             Self::Facts(facts) => {
                 Ok(bound(py, facts.schema_version.as_ref()).unwrap_or_else(|| default_version(py)))
@@ -187,9 +187,8 @@ impl Origin {
                 let stated = record.schema_version;
                 Told {
                     event_id: id_text(py, record.event_id),
-                    schema_version: stated
-                        .map_or_else(|| default_version(py), |stated| PyString::new(py, stated)),
-                    source: PyString::new(py, record.source),
+                    schema_version: stated.map_or_else(|| default_version(py), |stated| name(py, stated)),
+                    source: name(py, record.source),
                     correlation_id: text(record.correlation_id),
                     causation_id: text(record.causation_id),
                     aggregate_id: text(record.aggregate_id),
@@ -219,14 +218,19 @@ impl Origin {
         }
     }
 
-    /// The stored bytes, a copy where they stand in a record, and who wrote them.
-    pub fn payload<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Codec)> {
+    /// The stored bytes where they lie, and who wrote them.
+    pub fn stored_bytes<'a>(&'a self, py: Python<'a>) -> PyResult<(&'a [u8], Codec)> {
         match self {
-            Self::Record(stored) => {
-                let record = view(stored)?;
-                Ok((PyBytes::new(py, record.payload), record.codec))
-            }
-            Self::Facts(facts) => Ok((facts.raw.bind(py).clone(), facts.place.codec)),
+            Self::Record(stored) => view(stored).map(|record| (record.payload, record.codec)),
+            Self::Facts(facts) => Ok((facts.raw.as_bytes(py), facts.place.codec)),
+        }
+    }
+
+    /// The same as an object of Python, a copy where they stand in a record.
+    pub fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        match self {
+            Self::Record(stored) => Ok(PyBytes::new(py, view(stored)?.payload)),
+            Self::Facts(facts) => Ok(facts.raw.bind(py).clone()),
         }
     }
 
@@ -251,7 +255,7 @@ impl Origin {
             causation_id: self.causation_id(py)?.map(Bound::unbind),
             schema_version: Some(self.schema_version(py)?.unbind()),
             tags: self.tags(py)?.items().extract()?,
-            raw: self.payload(py)?.0.unbind(),
+            raw: self.payload(py)?.unbind(),
         })
     }
 }
@@ -380,6 +384,11 @@ fn bound<'py>(py: Python<'py>, text: Option<&Py<PyString>>) -> Option<Bound<'py,
 /// The schema version of an event whose publisher stated none (docs/format.md): one object, which delivery compares.
 fn default_version(py: Python<'_>) -> Bound<'_, PyString> {
     intern!(py, "1.0.0").clone()
+}
+
+/// A text of which a log has few: a type, a source, a version.
+fn name<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyString> {
+    recurring_text(py, text.as_bytes()).unwrap_or_else(|| PyString::new(py, text))
 }
 
 fn id_text<'py>(py: Python<'py>, id: IdView<'_>) -> Bound<'py, PyString> {

@@ -27,7 +27,7 @@ use _core::format::sealed::block::Packer;
 use _core::format::{
     Codec, IdView, Identity, NewEvent, RecordPlan, dictionary_record, dictionary_record_bytes,
 };
-use decoders::{control, log, meta, records, sealed, segment_head, snapshot};
+use decoders::{control, json, log, meta, records, sealed, segment_head, snapshot};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
@@ -74,6 +74,11 @@ fn every_kept_input_still_passes_as_a_sealed_segment() {
 #[test]
 fn every_kept_input_still_passes_as_a_control_page() {
     replay("control", control::run);
+}
+
+#[test]
+fn every_kept_input_still_passes_as_json() {
+    replay("json", json::run);
 }
 
 #[test]
@@ -148,6 +153,16 @@ fn make_seeds() {
         keep("control", &format!("state-{number}"), &[&hints.encode(), &[1, 0, 0, 0, 9, 0, 0, 0]]);
     }
     keep("control", "cut-off", &[b"AresCtrl"]);
+    let texts = [
+        r#"{"e":"trade","p":"61234.50","q":0.013,"T":1723075200123,"m":true,"n":null,"o":{}}"#,
+        r#"{"bids":[[61234.5,1.25],[61234.4,-0.0]],"asks":[],"a":1,"a":[2, 3]}"#,
+        "[0, -1, 999999999999999999, 1e5, 1E-7, 0.1e+3, 123456789.123456789, 5e-324, 1.7976931348623157e308]",
+        " [\"é漢😀\", \"\", \"0123456789abcdef\"]\n",
+        "9007199254740993.0",
+    ];
+    for (number, text) in texts.iter().enumerate() {
+        keep("json", &format!("text-{number}"), &[text.as_bytes()]);
+    }
     for base in 0..4 {
         keep("log", &format!("base-{base}"), &[&[0, base, 0b1111]]);
         keep("log", &format!("base-{base}-marked"), &[&[0b10, base, 0b1_1111]]);
