@@ -275,7 +275,7 @@ class Outlet:
         *,
         tally: Tally,
         latency: Histogram | None,
-        observe: Callable[[int, Event], object] | None,
+        observe: Callable[[int, Event], bool] | None,
         settled: dict[str, str],
         processed: Any,
         handled_event: ContextVar[Any],

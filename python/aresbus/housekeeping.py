@@ -1,11 +1,12 @@
 """What a bus does besides delivering: checkpoints, snapshots that are due, what expired, a look at its health, its own figures.
 
-Owns when the bus's own snapshot is made and what stands in it, and when health is looked at. Timing is the runner's.
+Owns what stands in the bus's own snapshot, and when health is looked at. Timing is the runner's.
 Invariant: a pass never blocks the loop and never fails the bus.
 """
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 from aresbus.delivery import Delivery
@@ -35,16 +36,13 @@ class Housekeeping:
         self._delivery, self._snapshots, self._counters = delivery, snapshots, counters
         self._health = Health(delivery.troubles, limits)
         self._expiry = expiry
-        self._system_at = 0
         self._health_at = 0.0
         self._disk: DiskSpace | OSError | None = None
 
     @property
     def is_due(self) -> bool:
         """Whether a pass would have something to do about snapshots."""
-        snapshots = self._snapshots
-        is_due = snapshots.is_due(self._delivery.processed_position)
-        return is_due or (snapshots.is_enabled and self._is_system_due())
+        return self._snapshots.is_due(self._delivery.processed_position)
 
     async def keep(self) -> None:
         """One pass. What fails in it is reported, and tried again in the next."""
@@ -59,22 +57,19 @@ class Housekeeping:
         if any(one.is_durable for one in self._delivery.roster.all()):
             await asyncio.to_thread(self._delivery.remember)
         processed = self._delivery.processed_position
-        await self._snapshots.take_due(processed)
-        if self._is_system_due():
-            await self._take_system(processed)
+        await self._take_due(processed)
         if time.monotonic() >= self._health_at:
             await self._look_after_health()
 
     async def finish(self) -> None:
         """The last pass, at stop: what is due, and the bus's own snapshot in any case."""
         processed = self._delivery.processed_position
-        await self._snapshots.take_due(processed)
-        await self._take_system(processed)
+        await self._take_due(processed, is_last=True)
         await asyncio.to_thread(self._delivery.detach)
 
     def attached(self) -> None:
         """The delivery begins on a newly opened log: count from its end, look at the disk. Blocks for the disk."""
-        self._system_at = self._delivery.processed_position
+        self._snapshots.begin(self._delivery.processed_position)
         self._health_at = 0.0
         self._disk = self._disk_now()
         self._expiry.begin()
@@ -107,12 +102,9 @@ class Housekeeping:
         except OSError as error:  # among them LogClosedError: then nobody judges the disk either
             return error
 
-    def _is_system_due(self) -> bool:
-        return self._delivery.processed_position - self._system_at >= self._delivery.config.snapshot_frequency
-
-    async def _take_system(self, processed: int) -> None:
-        self._system_at = processed
-        await self._snapshots.take_system(processed, self._figures(processed))
+    async def _take_due(self, processed: int, *, is_last: bool = False) -> None:
+        await self._snapshots.take_due(processed)
+        await self._snapshots.take_system(processed, partial(self._figures, processed), must=is_last)
 
     def _figures(self, processed: int) -> dict[str, Any]:
         delivery = self._delivery

@@ -133,18 +133,21 @@ class Schedule:
         """What holds for the aggregates of a category."""
         return self._plans.get(category, self._default).policy
 
-    def observe(self, seq: int, event: Event, category_of: Callable[[str], str]) -> None:
-        """Note that the event goes out to subscribers."""
+    def observe(self, seq: int, event: Event, category_of: Callable[[str], str]) -> bool:
+        """Note that the event goes out to subscribers; whether its aggregate may have become due."""
         version = event.aggregate_version
         if version is None:
-            return
-        aggregate_id = event.aggregate_id or ""
-        plan = self._plans.get(category_of(aggregate_id), self._default) if self._plans else self._default
+            return False
+        plan = self._default
+        if self._plans:
+            plan = self._plans.get(category_of(event.aggregate_id or ""), plan)
         every = plan.policy.every_events
-        if every is not None and (version + 1) % every == 0:
-            _add(self._due, aggregate_id, seq)
+        is_full = every is not None and (version + 1) % every == 0
+        if is_full:
+            _add(self._due, event.aggregate_id or "", seq)
         if plan.is_looking:
-            self._look(plan, aggregate_id, seq)
+            self._look(plan, event.aggregate_id or "", seq)
+        return is_full or plan.is_looking
 
     def _look(self, plan: _Plan, aggregate_id: str, seq: int) -> None:
         if plan.policy.every_seconds is not None:

@@ -9,7 +9,7 @@ happens off the loop, at most one snapshot pass at a time.
 import asyncio
 import copy
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -60,20 +60,31 @@ class Snapshots:
         self._counters, self._troubles, self._clock = counters, troubles, clock
         self._schedule = Schedule(SnapshotPolicy(every_events=config.snapshot_frequency), clock.time_ns)
         self._watch = Watch()
+        self._system_at = 0
+        """How far the events were counted of which the bus makes a snapshot of its own."""
         self._lock: asyncio.Lock | None = None
 
     def set_policy(self, policy: SnapshotPolicy, category: str | None) -> None:
         """When snapshots of the aggregates of a category, or of all without a policy of their own, are made."""
         self._schedule.set(policy, category)
 
-    def observe(self, seq: int, event: Event) -> None:
-        """Note that the event goes out to subscribers: its aggregate may have become due."""
-        if self.is_enabled:
-            self._schedule.observe(seq, event, self.reducers.category_of)
+    def observe(self, seq: int, event: Event) -> bool:
+        """Note that the event goes out to subscribers; whether a pass may have something to do about it."""
+        if not self.is_enabled:
+            return False
+        may_be_due = self._schedule.observe(seq, event, self.reducers.category_of)
+        return may_be_due or self._is_system_due(seq + 1)
 
     def is_due(self, processed: int) -> bool:
         """Whether a pass would have something to do about events before ``processed``."""
-        return self.is_enabled and self._schedule.is_due(processed)
+        return self.is_enabled and (self._schedule.is_due(processed) or self._is_system_due(processed))
+
+    def begin(self, processed: int) -> None:
+        """From here on the events count of which the bus makes a snapshot of its own."""
+        self._system_at = processed
+
+    def _is_system_due(self, processed: int) -> bool:
+        return processed - self._system_at >= self._config.snapshot_frequency
 
     async def take_due(self, processed: int) -> None:
         """Make the snapshots that are due of events before ``processed``. One pass at a time."""
@@ -92,11 +103,14 @@ class Snapshots:
         """By hand, whatever the policies say. Raises what folding and storing raise."""
         return await self._take_aggregate(aggregate_id, None)
 
-    async def take_system(self, processed: int, figures: dict[str, Any]) -> None:
-        """Make the bus's own snapshot: ``figures`` after the event before ``processed``."""
+    async def take_system(self, processed: int, figures: Callable[[], dict[str, Any]], *, must: bool) -> None:
+        """Make the bus's own snapshot, if it is due or must be: ``figures`` after the event before ``processed``."""
+        if not must and not self._is_system_due(processed):
+            return
+        self._system_at = processed
         if not self.is_enabled or processed == 0:
             return
-        await self._guarded(SYSTEM, self._save_system(processed - 1, figures))
+        await self._guarded(SYSTEM, self._save_system(processed - 1, figures()))
 
     @property
     def recipe(self) -> Recipe:

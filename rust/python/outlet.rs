@@ -132,9 +132,9 @@ impl PyOutlet {
         self.is_on.store(false, Relaxed);
         handed_out?;
         let left = match &self.terms.observe {
-            // Something may have become due, for which the loop looks.
-            Some(observe) => observe.bind(event.py()).call1((seq, event)).map(|_noted| Left::ToLoop)?,
-            None => Left::Nothing,
+            // Where something may have become due the loop looks.
+            Some(observe) if observe.bind(event.py()).call1((seq, event))?.is_truthy()? => Left::ToLoop,
+            _ => Left::Nothing,
         };
         let is_over = !self.has_more.load(Relaxed) && self.unsettled.hold(event.py()).is_empty();
         Ok(if is_over { left } else { Left::ToPublisher })

@@ -45,10 +45,13 @@ class Delivery:
         troubles: Troubles,
         clock: Clock,
         *,
-        observe: Callable[[int, Event], None] | None,
+        observe: Callable[[int, Event], bool] | None,
         versions: EventVersionManager,
     ) -> None:
-        """``observe``, if any, sees each event once as it is handed out; ``versions`` gives events the form that handlers want."""
+        """``observe``, if any, sees each event once as it is handed out, and says whether housekeeping may be due.
+
+        ``versions`` gives events the form that handlers want.
+        """
         self.config: BusConfig = config
         self.counters: Counters = counters
         self.troubles: Troubles = troubles

@@ -28,10 +28,10 @@ class Frontier(Outlet):
         cls,
         config: BusConfig,
         counters: Counters,
-        observe: Callable[[int, Event], None] | None,
+        observe: Callable[[int, Event], bool] | None,
         versions: EventVersionManager,
     ) -> Self:
-        """Before any log. ``observe``, if any, sees each event once as it is handed out."""
+        """Before any log. ``observe``, if any, sees each event once as it is handed out, and says whether housekeeping may be due."""
         return super().__new__(
             cls,
             config.max_history,
