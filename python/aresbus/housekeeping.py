@@ -42,7 +42,8 @@ class Housekeeping:
     @property
     def is_due(self) -> bool:
         """Whether a pass would have something to do about snapshots."""
-        return self._snapshots.is_due(self._delivery.processed_position)
+        snapshots = self._snapshots
+        return snapshots.may_be_due and snapshots.is_due(self._delivery.processed_position)
 
     async def keep(self) -> None:
         """One pass. What fails in it is reported, and tried again in the next."""

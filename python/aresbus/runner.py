@@ -165,7 +165,8 @@ class Runner:
         while subscription.has_work and subscription.busy_since is None and not self._is_closing:
             await delivery.drain(subscription, batch_size)
             self._keep_house_if_due()
-            await asyncio.sleep(0)
+            if subscription.has_work:
+                await asyncio.sleep(0)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         subscription = self._serving.pop(task)

@@ -156,6 +156,12 @@ class Schedule:
         if plan.policy.when is not None:
             _add(plan.unseen, aggregate_id, seq)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is to be done about events that went out, now or later."""
+        plans = (self._default, *self._plans.values())
+        return bool(self._due) or any(plan.unseen or plan.waiting for plan in plans)
+
     def is_due(self, processed: int) -> bool:
         """Whether anything is to be done about events before ``processed``."""
         plans = (self._default, *self._plans.values())

@@ -62,6 +62,9 @@ class Snapshots:
         self._watch = Watch()
         self._system_at = 0
         """How far the events were counted of which the bus makes a snapshot of its own."""
+        self._observed = 0
+        self.may_be_due: bool = False
+        """Whether an event went out of which a pass has something to do, now or once it is processed. Asked behind each."""
         self._lock: asyncio.Lock | None = None
 
     def set_policy(self, policy: SnapshotPolicy, category: str | None) -> None:
@@ -72,12 +75,19 @@ class Snapshots:
         """Note that the event goes out to subscribers; whether a pass may have something to do about it."""
         if not self.is_enabled:
             return False
-        may_be_due = self._schedule.observe(seq, event, self.reducers.category_of)
-        return may_be_due or self._is_system_due(seq + 1)
+        self._observed = seq + 1
+        is_full = self._schedule.observe(seq, event, self.reducers.category_of)
+        if not is_full and not self._is_system_due(self._observed):
+            return False
+        self.may_be_due = True
+        return True
 
     def is_due(self, processed: int) -> bool:
         """Whether a pass would have something to do about events before ``processed``."""
-        return self.is_enabled and (self._schedule.is_due(processed) or self._is_system_due(processed))
+        if not self.is_enabled:
+            return False
+        self.may_be_due = self._schedule.is_waiting or self._is_system_due(self._observed)
+        return self._schedule.is_due(processed) or self._is_system_due(processed)
 
     def begin(self, processed: int) -> None:
         """From here on the events count of which the bus makes a snapshot of its own."""
