@@ -28,6 +28,9 @@ const INTERVALS_AHEAD: usize = 4;
 /// within these bounds. Each populated page is dirty and gets written by the next sync, so a quiet log must not keep a
 /// large window.
 const AHEAD_BYTES: std::ops::RangeInclusive<usize> = STEP_BYTES..=4 * 1024 * 1024;
+/// So many syncs between two passes are those of callers, who wait for each: they protect what is populated before anybody gets
+/// there, and a fault is nothing beside a sync.
+const SYNCS_OF_CALLERS: u64 = 8;
 /// Between two looks of the restorer while a sync runs; with the timer's slack 75 µs, in which a bot that publishes 100,000 events
 /// a second takes one page.
 const LOOK_INTERVAL: Duration = Duration::from_micros(20);
@@ -41,12 +44,19 @@ pub(super) struct Window {
     populated: usize,
     /// Number of the spare, and how far it is populated.
     spare: (u64, usize),
+    /// Of the log when the last pass began.
+    syncs: u64,
+    /// Callers sync all the time: each page is populated once, so that no sync of theirs makes room on the disk, and not again, which
+    /// would have a sync in each interval write the whole window.
+    is_populated_once: bool,
 }
 
 impl Window {
-    /// A sync has write-protected all of it.
+    /// A sync of the keeper's has write-protected all of it.
     pub fn is_protected(&mut self) {
-        self.populated = 0;
+        if !self.is_populated_once {
+            self.populated = 0;
+        }
     }
 }
 
@@ -162,7 +172,10 @@ impl Tail {
         let committed = self.committed();
         let offset = usize::try_from(committed.offset).unwrap_or(usize::MAX);
         let before = if window.segment == committed.segment { window.offset } else { RECORDS_OFFSET };
-        if window.segment != committed.segment || offset > before {
+        let syncs = self.counters.syncs.load(Ordering::Relaxed);
+        window.is_populated_once = syncs - window.syncs >= SYNCS_OF_CALLERS;
+        window.syncs = syncs;
+        if window.segment != committed.segment || (offset > before && !window.is_populated_once) {
             // The kernel writes dirty pages when it likes, a journal's commit does, and they fault again then: what is populated
             // is known for a quiet log alone, which must not be made to write the same pages for ever.
             (window.populated, window.spare.1) = (0, 0);

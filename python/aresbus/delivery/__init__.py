@@ -48,10 +48,7 @@ class Delivery:
         observe: Callable[[int, Event], bool] | None,
         versions: EventVersionManager,
     ) -> None:
-        """``observe``, if any, sees each event once as it is handed out, and says whether housekeeping may be due.
-
-        ``versions`` gives events the form that handlers want.
-        """
+        """``observe`` sees each event go out, and says if housekeeping may be due; ``versions`` gives handlers' forms."""
         self.config: BusConfig = config
         self.counters: Counters = counters
         self.troubles: Troubles = troubles
