@@ -30,7 +30,7 @@ pub use record::{
     BatchHead, Codec, Fixed, Kind, RECORD_ALIGN, RECORD_FIXED_BYTES, RecordFault, commit_word,
     split_commit_word,
 };
-pub use view::{RecordView, TagIter, dictionary_text};
+pub use view::{RecordView, TagIter, dictionary_text, known_flags};
 
 /// Version of the format this build writes, and the only one it reads.
 pub const FORMAT_VERSION: u32 = 1;

@@ -64,10 +64,7 @@ impl<'a> RecordView<'a> {
     /// # Errors
     /// [`RecordFault::Content`] and [`RecordFault::UnknownFlags`].
     pub fn parse(record: &'a [u8], fixed: Fixed, names: &'a Names) -> Result<Self, RecordFault> {
-        let flags = record.get(42..44).and_then(|bytes| Fields::new(bytes).u16()).unwrap_or(0);
-        if flags & !KNOWN_FLAGS != 0 {
-            return Err(RecordFault::UnknownFlags(flags & !KNOWN_FLAGS));
-        }
+        let flags = known_flags(record)?;
         Self::decode(record, fixed, names, flags)
             .ok_or(RecordFault::Content("its variable part makes no sense"))
     }
@@ -179,6 +176,16 @@ impl<'a> Iterator for TagIter<'a> {
         let key = take_name(&mut self.fields, self.names)?;
         Some((key, self.fields.text(MAX_TAG_VALUE_BYTES)?))
     }
+}
+
+/// The flags of an event's record.
+///
+/// # Errors
+/// [`RecordFault::UnknownFlags`]: nobody knows what else such a record holds, be it wanted or not (R2).
+#[inline]
+pub fn known_flags(record: &[u8]) -> Result<u16, RecordFault> {
+    let flags = record.get(42..44).and_then(|bytes| Fields::new(bytes).u16()).unwrap_or(0);
+    if flags & !KNOWN_FLAGS == 0 { Ok(flags) } else { Err(RecordFault::UnknownFlags(flags & !KNOWN_FLAGS)) }
 }
 
 /// The text of a dictionary record; `fixed` is what [`Fixed::check`] said of the same bytes.

@@ -1,19 +1,20 @@
 //! Where a scan stands, and what the segments behind that place say of it.
 //!
 //! Owns the question why a cursor does not get on: nothing is there yet, its mapping is of a file that recovery has replaced, or
-//! the log was cut before it. Knows no filter.
+//! the log was cut before it. Knows of the filter what may be passed over, not what matches.
 
 use std::{
     cmp::Ordering::{Equal, Greater, Less},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
-use super::query::Filter;
+use super::query::{Filter, Numbers};
 use crate::{
     error::{Error, Result},
-    format::sealed::BlockEntry,
+    format::{Fixed, Names, RecordView, sealed::BlockEntry},
     planted::{Bug, is_planted},
-    segment::{Segment, Walk},
+    segment::{Segment, Step, Walk},
     shelf::Shelf,
     vfs::Vfs,
 };
@@ -28,6 +29,8 @@ pub(super) struct Cursor {
     pub stuck_at: Option<u32>,
     /// Of a sealed segment: which blocks are worth a look, and the offset from which the next one has to be asked for.
     plan: Option<(Vec<bool>, usize)>,
+    /// What the filter says of the types in its dictionary.
+    numbers: Numbers,
     /// Where it went on in the file that has the segment's name now.
     pub reopened_at: Option<usize>,
 }
@@ -37,7 +40,15 @@ impl Cursor {
         let conversations = || shelf.place.conversations_of(&segment);
         let blocks = walk.directory().and_then(|directory| filter.blocks(directory, conversations));
         let plan = blocks.map(|wanted| (wanted, 0));
-        Self { segment, walk, is_ended: false, stuck_at: None, plan, reopened_at: None }
+        Self {
+            segment,
+            walk,
+            is_ended: false,
+            stuck_at: None,
+            plan,
+            numbers: Numbers::default(),
+            reopened_at: None,
+        }
     }
 
     /// Passes the blocks, from where it stands, that hold nothing for the filter; whether there were any.
@@ -57,6 +68,24 @@ impl Cursor {
             self.walk.go_to_block(next);
         }
         next > here
+    }
+
+    /// The next step, over events that lie before `wanted` or that the filter rules out by their fixed part. Not over the last that is
+    /// wanted, behind which nothing may be looked at, nor into a block that has to be asked for first.
+    pub fn step(
+        &mut self,
+        filter: &Filter,
+        wanted: &RangeInclusive<u64>,
+        look: impl FnMut(&RecordView<'_>),
+    ) -> Step {
+        let stop = self.plan.as_ref().map_or(usize::MAX, |(_, asked_from)| *asked_from);
+        let numbers = &mut self.numbers;
+        let passes = |fixed: &Fixed, offset: usize, names: &Names| {
+            fixed.seq < *wanted.end()
+                && offset + fixed.length < stop
+                && (fixed.seq < *wanted.start() || !filter.may_accept(fixed, names, numbers))
+        };
+        self.walk.step_over(passes, look)
     }
 
     /// Whether something is committed here that was not when the walk could not go on.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     control::{self, Awaited, Control},
     error::{Error, Result},
-    format::RecordFault,
+    format::{RecordFault, RecordView},
     heads::Head,
     planted::{Bug, is_planted},
     recovery::refuse_future,
@@ -186,12 +186,19 @@ impl Forward {
             let (wanted, filter) = (first..=self.filter.up_to.unwrap_or(u64::MAX), &self.filter);
             let (mut is_match, mut oldest_kept) = (false, None);
             let is_oldest_awaited = self.is_oldest_awaited;
-            match cursor.walk.step_with(|view| {
+            let look = |view: &RecordView<'_>| {
                 is_match = wanted.contains(&view.seq()) && filter.accepts(view);
                 if is_oldest_awaited && filter.is_of_aggregate(view) {
                     oldest_kept = Some(view.fixed.aggregate_prev);
                 }
-            }) {
+            };
+            // The oldest event of an aggregate counts whatever else is asked for.
+            let step = if is_oldest_awaited {
+                cursor.walk.step_with(look)
+            } else {
+                cursor.step(filter, &wanted, look)
+            };
+            match step {
                 Step::Event(fixed) if is_planted(Bug::EventSkipped) && fixed.seq % 64 == 63 => {
                     self.next_seq = fixed.seq + 1;
                     return Ok(Progress::Moved);
@@ -216,6 +223,10 @@ impl Forward {
                     fault = Some(found);
                 }
             }
+        }
+        if !self.is_oldest_awaited {
+            // Behind what was passed over.
+            self.next_seq = self.next_seq.max(cursor.walk.position.next_seq);
         }
         self.go_beyond(fault)
     }

@@ -3,7 +3,7 @@
 //! Knows events only as they are decoded, and no segment.
 
 use crate::format::{
-    IdView, RecordView,
+    Fixed, IdView, Names, RecordView,
     sealed::{
         BlockEntry, Directory,
         index::{blocks_of, fingerprint},
@@ -84,6 +84,22 @@ pub(super) struct Filter {
     pub whole_from: Option<u64>,
 }
 
+/// Which numbers of a segment's dictionary stand for a type that is accepted, as far as they were met.
+#[derive(Default)]
+pub(super) struct Numbers(Vec<bool>);
+
+impl Numbers {
+    /// Whether `number` may be of an accepted type; of a text that stands inline nothing is known.
+    fn may_accept(&mut self, types: &Types, number: u32, names: &Names) -> bool {
+        let Ok(number) = usize::try_from(number) else { return true };
+        while self.0.len() <= number {
+            let Some(text) = names.get(self.0.len()) else { return true };
+            self.0.push(types.accept(text));
+        }
+        self.0.get(number).copied().unwrap_or(true)
+    }
+}
+
 /// Types by their whole text or by their beginning.
 struct Types {
     /// Sorted: a handful of texts is found by comparing sooner than by a hash of the event's.
@@ -161,6 +177,14 @@ impl Filter {
     /// Whether the event is of the aggregate that was asked for.
     pub fn is_of_aggregate(&self, view: &RecordView<'_>) -> bool {
         self.aggregate_id.is_some() && is_wanted(self.aggregate_id.as_deref(), view.aggregate_id)
+    }
+
+    /// Whether it may accept an event, as far as the fixed part tells; `numbers` are those of its segment.
+    pub fn may_accept(&self, fixed: &Fixed, names: &Names, numbers: &mut Numbers) -> bool {
+        let is_in_time = self.time == TimeOf::Event
+            || (self.since.is_none_or(|since| fixed.ts_ns >= since)
+                && self.until.is_none_or(|until| fixed.ts_ns < until));
+        is_in_time && self.types.as_ref().is_none_or(|types| numbers.may_accept(types, fixed.number, names))
     }
 
     pub fn accepts(&self, view: &RecordView<'_>) -> bool {

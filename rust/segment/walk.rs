@@ -8,7 +8,10 @@ use super::{Position, Segment, Source};
 use crate::{
     error::Result,
     format::sealed::Directory,
-    format::{BatchHead, Fixed, Kind, RecordFault, RecordView, dictionary_text, split_commit_word},
+    format::{
+        BatchHead, Fixed, Kind, Names, RecordFault, RecordView, dictionary_text, known_flags,
+        split_commit_word,
+    },
     planted::{Bug, is_planted},
 };
 
@@ -146,7 +149,17 @@ impl Walk {
     }
 
     /// As [`Walk::step`]; `look` sees the event, which is decoded once, before the walk goes on.
-    pub fn step_with(&mut self, mut look: impl FnMut(&RecordView<'_>)) -> Step {
+    pub fn step_with(&mut self, look: impl FnMut(&RecordView<'_>)) -> Step {
+        self.step_over(|_, _, _| false, look)
+    }
+
+    /// As [`Walk::step_with`], over each event that `passes` says to pass over by its fixed part, its offset and the dictionary: it is
+    /// checked, and not decoded.
+    pub fn step_over(
+        &mut self,
+        mut passes: impl FnMut(&Fixed, usize, &Names) -> bool,
+        mut look: impl FnMut(&RecordView<'_>),
+    ) -> Step {
         loop {
             let fixed = match self.load(self.position.offset) {
                 Ok(Some(fixed)) => fixed,
@@ -157,6 +170,9 @@ impl Walk {
                 return Step::Fault(RecordFault::Content("its position is out of order"));
             }
             let found = match fixed.kind {
+                Kind::Event if passes(&fixed, self.position.offset, &self.position.names) => {
+                    known_flags(self.record()).map(|_| None)
+                }
                 // Looked at where it lies: moving a view that was just made waits for it to reach the cache.
                 Kind::Event => match self.view(fixed) {
                     Ok(ref view) => {
@@ -179,14 +195,10 @@ impl Walk {
             };
             self.record_offset = self.position.offset;
             self.position.offset += fixed.length;
+            self.position.next_seq += u64::from(fixed.kind == Kind::Event);
             self.record_count += 1;
-            match found {
-                Some(Step::Event(event)) => {
-                    self.position.next_seq += 1;
-                    return Step::Event(event);
-                }
-                Some(step) => return step,
-                None => {}
+            if let Some(step) = found {
+                return step;
             }
         }
     }

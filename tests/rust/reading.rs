@@ -8,6 +8,8 @@
     reason = "a test that breaks off has failed, which is what it is for"
 )]
 
+#[path = "reading/passing.rs"]
+mod passing;
 mod support;
 
 use std::{collections::HashMap, path::Path, sync::Arc};

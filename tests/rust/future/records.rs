@@ -129,6 +129,28 @@ fn an_unknown_flag_is_refused_by_name() {
     }
 }
 
+/// Nobody knows what else such an event says, so a filter that rules out its type does not help.
+#[test]
+fn an_unknown_flag_is_refused_where_the_filter_passes_over_its_event() {
+    let dir = Dir::new();
+    let offset = young_log(&dir, End::Died);
+    let reader = open(dir.path(), Mode::Read).unwrap();
+    let query = Query { types: Some(vec!["nobody's".to_owned()]), ..Query::default() };
+    let mut scan = reader.follow(query).unwrap();
+    let mut events = Vec::new();
+    scan.next_batch(&mut events, 10, usize::MAX).unwrap();
+    assert_eq!((events.len(), scan.position()), (0, Some(2)));
+    // Its type stands in the dictionary, under the first number.
+    let mut record = fourth_event();
+    record[36..40].fill(0);
+    record[43] |= 1;
+    forge::reseal(&mut record, EPOCH);
+    forge::write_at(&segment_path(dir.path(), 1), offset, &record);
+    let refused = scan.next_batch(&mut events, 10, usize::MAX);
+    assert!(matches!(refused, Err(Error::Version { .. })), "{refused:?}");
+    assert_eq!((events.len(), scan.position()), (0, Some(2)));
+}
+
 /// Only a checksum that fits tells the future from noise.
 #[test]
 fn a_strange_kind_without_its_checksum_is_a_torn_tail_or_damage() {
