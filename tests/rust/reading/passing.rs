@@ -1,14 +1,14 @@
 //! What a filter rules out by an event's fixed part is checked and not decoded: where that begins and ends.
 
 use _core::{
-    config::Options,
+    config::{Compression, Keeper, Options},
     error::Error,
-    format::MAX_DICTIONARY_ENTRIES,
+    format::{MAX_DICTIONARY_ENTRIES, names},
     log::Log,
     scan::{Query, StoredEvent},
 };
 
-use crate::support::{Dir, append, forge, open, raw, read_all, reading, seqs};
+use crate::support::{Dir, append, forge, open, raw, read_all, reading, seqs, small};
 
 const EPOCH: u32 = 1;
 const COUNT: u64 = 10;
@@ -78,6 +78,30 @@ fn what_is_passed_over_is_checked_and_not_decoded() {
     record[44] = 0;
     forge::write_at(&path, begins[4], &record);
     assert_eq!(nobodys(), (Vec::new(), Some(3), Some(begins[4])));
+}
+
+/// A block that holds nothing for the filter is not even unpacked, also where the one before it holds something.
+#[test]
+fn passing_over_events_stops_where_the_next_block_has_to_be_asked_for() {
+    let dir = Dir::new();
+    let sealing = Some(Compression::None);
+    let options = Options { segment_bytes: 1 << 19, sealing, keeper: Keeper::Manual, ..small() };
+    let log = open(&dir, options);
+    let wanted = [3, 400];
+    let mut seq = 0;
+    while log.stats().unwrap().segments.len() < 2 {
+        let event_type = if wanted.contains(&seq) { "b" } else { "a" };
+        seq = append(&log, event_type, None, &"x".repeat(1_000)).seq + 1;
+    }
+    assert!(seq > 420, "a segment of several blocks: {seq}");
+    log.sync().unwrap();
+    log.keep();
+    log.close().unwrap();
+    let path = dir.path().join("segments").join(names::sealed(1));
+    forge::write_at(&path, std::fs::metadata(&path).unwrap().len() / 2, &[0xff; 8]);
+    let reader = open(&dir, reading());
+    assert_eq!(outcome(&reader, of("b")), (wanted.to_vec(), Some(seq - 1), None));
+    assert!(outcome(&reader, of("a")).2.is_some(), "no block was damaged");
 }
 
 #[test]
