@@ -1,13 +1,25 @@
-"""Random and adversarial values for the tests of JSON, from a seed that the caller prints."""
+"""Random and adversarial values for the tests of JSON, how many of them, and from which seed."""
 
 import math
+import os
+import random
 import struct
+import time
+
+MEGABYTES = float(os.environ.get("JSON_MEGABYTES", "8"))
 
 SIGNS = (
     [chr(code) for code in range(0x80)]
     + list('""\\\\\n\t\x00\x1f\x7f')
     + list("éß€漢\u2028\ufeff\U0001f600\U0010ffff")
 )
+
+
+def seeded():
+    """Random numbers from a seed that is printed: JSON_SEED repeats what failed."""
+    seed = int(os.environ.get("JSON_SEED", time.time_ns()))
+    print("JSON_SEED", seed)
+    return random.Random(seed)
 
 
 def some_bits(rng):

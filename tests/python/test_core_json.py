@@ -5,16 +5,11 @@ Random and adversarial values from a seed that is printed; JSON_MEGABYTES=n comp
 
 import json
 import math
-import os
-import random
-import time
 
 import orjson
 import pytest
 from aresbus import EncodeError, _core
-from json_values import FLOATS, SIGNS, some_value
-
-MEGABYTES = float(os.environ.get("JSON_MEGABYTES", "8"))
+from json_values import FLOATS, MEGABYTES, SIGNS, seeded, some_value
 
 
 @pytest.fixture
@@ -25,9 +20,7 @@ def log():
 
 @pytest.fixture
 def rng():
-    seed = int(os.environ.get("JSON_SEED", time.time_ns()))
-    print("JSON_SEED", seed)
-    return random.Random(seed)
+    return seeded()
 
 
 def written(log, data):
